@@ -1,0 +1,1 @@
+"""Sacroplasty needle planning from pelvic CT. Research software, not a medical device."""

@@ -1,0 +1,1 @@
+"""The frozen nouns of planning: volume, anatomy, trajectory, plan, configuration."""

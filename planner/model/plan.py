@@ -1,0 +1,31 @@
+"""The result of planning: what was read, what was found, what is proposed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from planner.geometry.grid import Grid
+from planner.model.anatomy import Anatomy
+from planner.model.configuration import Configuration
+from planner.model.trajectory import ScoredTrajectory
+from planner.model.volume import CtSource
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Ranked trajectories on an anatomy.
+
+    ct_grid: the grid of the CT (the anatomy's may be finer). rejections: constraint to the number
+    of candidates that it refused. timings_s: stage to seconds.
+    """
+
+    ct: CtSource
+    ct_grid: Grid
+    anatomy: Anatomy
+    trajectories: tuple[ScoredTrajectory, ...]
+    rejections: dict[str, int]
+    configuration: Configuration
+    warnings: tuple[str, ...] = ()
+    timings_s: dict[str, float] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
