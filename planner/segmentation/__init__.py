@@ -1,0 +1,5 @@
+"""CT to label map by a built-in method: no trained weights."""
+
+from planner.segmentation.segment import Segmentation, segment
+
+__all__ = ["Segmentation", "segment"]

@@ -1,0 +1,81 @@
+"""Canal and foramina as voxels: the empty space inside the sacrum's envelope, told apart.
+
+Where each channel runs comes from the fitted template; where its walls are comes from the cut. A
+channel that the cut has closed keeps the core of the template's channel: a foramen that is missing
+in the labels would overstate every clearance to it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from planner.geometry.distance import distance_to, signed_distance
+from planner.geometry.grid import Grid
+from planner.geometry.voxelise import voxelise
+from planner.segmentation.fit import Fitted
+
+CLOSING_MM = 9.0
+"""Radius that closes the widest foramen: half of an S1 ventral opening with its groove."""
+ENVELOPE_SLACK_MM = 3.0
+REACH_MM = 4.0
+"""How far from the template's channel empty space still belongs to it: the error of the fit."""
+CORE_MM = 1.5
+"""Depth inside the template's channel that stays open whatever the cut says: twice the usual
+error of a fitted wall."""
+FAR_MM = 30.0
+
+
+def envelope(bone: NDArray[np.bool_], fitted: Fitted, grid: Grid) -> NDArray[np.bool_]:
+    """(I, J, K) bone with canal and foramina: the closed bone, near the template's envelope."""
+    spacing = grid.spacing_mm
+    grown = distance_to(bone, spacing) < CLOSING_MM
+    closed = distance_to(~grown, spacing) > CLOSING_MM
+    hull = voxelise(fitted.hull.vertices, fitted.hull.faces, grid)
+    near = distance_to(hull, spacing) <= ENVELOPE_SLACK_MM
+    return np.asarray((closed & near) | bone)
+
+
+def channel_fields(fitted: Fitted, grid: Grid) -> dict[str, NDArray[np.float32]]:
+    """Signed distance, mm, to each fitted channel; FAR_MM away from its own box."""
+    out = {}
+    for name, surface in fitted.channels.items():
+        mask = voxelise(surface.vertices, surface.faces, grid)
+        field = np.full(grid.shape, FAR_MM, np.float32)
+        if mask.any():
+            reach = np.ceil((REACH_MM + 4.0) / grid.spacing_mm).astype(int)
+            where = np.argwhere(mask)
+            low = np.maximum(where.min(axis=0) - reach, 0)
+            high = np.minimum(where.max(axis=0) + reach + 1, grid.shape)
+            box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+            field[box] = signed_distance(mask[box], grid.spacing_mm)
+        out[name] = field
+    return out
+
+
+def split_channels(
+    bone: NDArray[np.bool_],
+    fields: dict[str, NDArray[np.float32]],
+    hull: NDArray[np.bool_],
+) -> dict[str, NDArray[np.bool_]]:
+    """Assign the empty voxels inside the envelope to the nearest channel.
+
+    bone: (I, J, K) the cut. fields: per channel, from channel_fields. hull: the envelope.
+    """
+    names = list(fields)
+    stacked = np.stack([fields[name] for name in names])
+    nearest = stacked.argmin(axis=0)
+    distance = stacked.min(axis=0)
+    del stacked
+    empty = hull & ~bone & (distance < REACH_MM)
+    core = distance < -CORE_MM
+    out = {}
+    for number, name in enumerate(names):
+        mine = (empty | core) & (nearest == number)
+        parts, count = ndimage.label(mine)
+        if count > 1:  # crumbs beyond a wall are not the channel
+            touching = np.unique(parts[mine & (fields[name] < -CORE_MM)])
+            mine = np.isin(parts, touching[touching > 0]) if touching.any() else mine
+        out[name] = mine
+    return out

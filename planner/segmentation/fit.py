@@ -1,0 +1,186 @@
+"""Fit the whole template to a CT: pose it, then bend its bones together and apart.
+
+Sacrum and hips are bent by one displacement while the window is wide (they belong together), and
+each by its own when it narrows. Canal, foramina and hull have no wishes of their own: they follow
+the walls around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from planner.geometry.grid import Float, Grid
+from planner.geometry.sampling import resample
+from planner.model.anatomy import Side
+from planner.model.volume import Volume
+from planner.segmentation.deform import STAGES, border_wishes, joint_wishes, smooth_displacement
+from planner.segmentation.localise import Localisation
+from planner.segmentation.template import Surface, Template
+
+IMAGE_MM = 1.0
+TOGETHER_MM = 18.0
+"""Windows wider than this bend sacrum, hips and L5 as one."""
+HIP_WINDOW_MM = 7.0
+"""Hips are smooth: a narrower window only follows noise and the acetabulum's rim."""
+JOINT_REACH_MM = 9.0
+MARGIN_MM = 16.0
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """The template's surfaces in patient LPS, mm, as bent to the image.
+
+    moved_mm: (V,) how far the bending took each vertex of the sacrum from its pose.
+    """
+
+    sacrum: Surface
+    hips: dict[Side, Surface]
+    l5: Surface
+    hull: Surface
+    channels: dict[str, Surface]
+    landmarks: dict[str, Float]
+    moved_mm: Float
+
+
+def crop_image(volume: Volume, points: Float) -> tuple[NDArray[np.float32], Grid]:
+    """Resample the CT to 1 mm along the patient's axes in the box of (N, 3) patient points."""
+    inside = np.clip(points, volume.grid.corners().min(axis=0), volume.grid.corners().max(axis=0))
+    grid = Grid.around(
+        inside,
+        IMAGE_MM,
+        MARGIN_MM,
+        frame_of_reference_uid=volume.grid.frame_of_reference_uid,
+    )
+    return resample(volume.values, volume.grid, grid, -1000.0).astype(np.float32), grid
+
+
+def facing(surface: Surface, others: list[Surface], reach_mm: float) -> NDArray[np.bool_]:
+    """(V,) vertices that another surface faces within reach_mm."""
+    vertices = np.concatenate([other.vertices for other in others])
+    normals = np.concatenate([other.normals for other in others])
+    distance, nearest = cKDTree(vertices).query(surface.vertices, distance_upper_bound=reach_mm)
+    near = np.isfinite(distance)
+    nearest = np.where(near, nearest, 0)
+    toward = (vertices[nearest] - surface.vertices) / np.maximum(distance, 1e-6)[:, None]
+    opposed = (normals[nearest] * surface.normals).sum(axis=1) < -0.3
+    ahead = np.nan_to_num((toward * surface.normals).sum(axis=1)) > 0.3
+    return np.asarray(near & opposed & ahead)
+
+
+@dataclass(eq=False)
+class _Bone:
+    """A surface on its way into the image, and which of its vertices look into a joint."""
+
+    surface: Surface
+    joint: NDArray[np.bool_]
+
+    def wishes(
+        self, image: NDArray[np.float32], grid: Grid, reach_mm: float
+    ) -> tuple[Float, Float, Float, Float]:
+        points, normals = self.surface.vertices, self.surface.normals
+        shifts, weights = border_wishes(image, grid, points, normals, reach_mm)
+        if self.joint.any():
+            shifts[self.joint], weights[self.joint] = joint_wishes(
+                image, grid, points[self.joint], normals[self.joint], reach_mm
+            )
+        weights[~grid.contains(points)] = 0.0
+        return points, normals, np.clip(shifts, -reach_mm, reach_mm), weights
+
+    def move(self, displacement: Float) -> None:
+        self.surface = self.surface.moved(self.surface.vertices + displacement)
+
+
+def fit(
+    volume: Volume,
+    template: Template,
+    found: Localisation,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[Fitted, NDArray[np.float32], Grid]:
+    """Bend a posed template to the image.
+
+    Returns the fitted surfaces, and the 1 mm image (HU) with its grid that they were fitted to.
+    """
+    pose = found.pose
+    everything = np.concatenate(
+        [template.hull.vertices, *(h.vertices for h in template.hips.values())]
+    )
+    image, grid = crop_image(volume, pose.apply(everything))
+    sacrum = _Bone(
+        template.sacrum.moved(pose.apply(template.sacrum.vertices)),
+        facing(template.sacrum, list(template.hips.values()), JOINT_REACH_MM),
+    )
+    hips = {
+        side: _Bone(
+            hip.moved(pose.apply(hip.vertices)), facing(hip, [template.sacrum], JOINT_REACH_MM)
+        )
+        for side, hip in template.hips.items()
+    }
+    l5 = _Bone(
+        template.l5.moved(pose.apply(template.l5.vertices)),
+        np.zeros(len(template.l5.vertices), bool),
+    )
+    start = sacrum.surface.vertices.copy()
+    riders = {
+        "hull": template.hull.vertices,
+        **{n: s.vertices for n, s in template.channels.items()},
+    }
+    riders |= {f"mark {name}": points for name, points in template.landmarks.items()}
+    names, sizes = list(riders), [len(points) for points in riders.values()]
+    carried = pose.apply(np.concatenate(list(riders.values())))
+    for number, stage in enumerate(STAGES):
+        for _ in range(stage.repetitions):
+            carried = _bend(image, grid, sacrum, hips, l5, carried, stage.sigma_mm, stage.reach_mm)
+        if progress is not None:
+            progress((number + 1) / len(STAGES))
+    parts = dict(zip(names, np.split(carried, np.cumsum(sizes)[:-1]), strict=True))
+    moved = np.linalg.norm(sacrum.surface.vertices - start, axis=1)
+    fitted = Fitted(
+        sacrum=sacrum.surface,
+        hips={side: hip.surface for side, hip in hips.items()},
+        l5=l5.surface,
+        hull=template.hull.moved(parts["hull"]),
+        channels={name: s.moved(parts[name]) for name, s in template.channels.items()},
+        landmarks={name: parts[f"mark {name}"] for name in template.landmarks},
+        moved_mm=moved,
+    )
+    return fitted, image, grid
+
+
+def _bend(
+    image: NDArray[np.float32],
+    grid: Grid,
+    sacrum: _Bone,
+    hips: dict[Side, _Bone],
+    l5: _Bone,
+    carried: Float,
+    sigma_mm: float,
+    reach_mm: float,
+) -> Float:
+    """One round of wishes and displacements; returns where the carried points go."""
+    others = [*hips.values(), l5]
+    if sigma_mm > TOGETHER_MM:
+        bones = [sacrum, *others]
+        wishes = [
+            np.concatenate(w)
+            for w in zip(*(b.wishes(image, grid, reach_mm) for b in bones), strict=True)
+        ]
+        at = np.concatenate([*(b.surface.vertices for b in bones), carried])
+        shift = smooth_displacement(wishes[0], wishes[1], wishes[2], wishes[3], sigma_mm, at)
+        pieces = np.split(shift, np.cumsum([len(b.surface.vertices) for b in bones]))
+        for bone, piece in zip(bones, pieces[:-1], strict=True):
+            bone.move(piece)
+        return np.asarray(carried + pieces[-1])
+    own = sacrum.wishes(image, grid, reach_mm)
+    size = len(sacrum.surface.vertices)
+    shift = smooth_displacement(*own, sigma_mm, np.concatenate([sacrum.surface.vertices, carried]))
+    sacrum.move(shift[:size])
+    if sigma_mm >= HIP_WINDOW_MM:
+        for bone in others:
+            mine = bone.wishes(image, grid, reach_mm)
+            bone.move(smooth_displacement(*mine, sigma_mm, bone.surface.vertices))
+    return np.asarray(carried + shift[size:])

@@ -1,0 +1,215 @@
+"""CT to label map: localise, fit, cut, name.
+
+Method, without trained weights: the parametric pelvis is found by correlation, posed, bent to the
+borders of bone in the image, and its surface refined by a directed cut; canal and foramina are the
+empty spaces inside the sacrum's envelope, named by the channels of the fitted template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from planner.errors import UnsuitableCtError
+from planner.geometry.distance import signed_distance
+from planner.geometry.grid import Grid
+from planner.geometry.sampling import resample
+from planner.geometry.voxelise import voxelise
+from planner.model.anatomy import LABELS
+from planner.model.volume import Volume
+from planner.segmentation.channels import CORE_MM, channel_fields, envelope, split_channels
+from planner.segmentation.confidence import confidences
+from planner.segmentation.cut import CutSettings, directed_cut
+from planner.segmentation.fit import IMAGE_MM, Fitted, fit
+from planner.segmentation.localise import Localisation, localise
+from planner.segmentation.template import Template, build_template
+
+CONTRAST_FLOOR = 0.2
+"""Pelves with the thinnest cortex measured 0.31 and more, other body parts 0.15 and less."""
+FINEST_NEEDED_MM = 1.5
+"""Labels are kept on a grid at least this fine; thicker slices are subdivided."""
+HIP_GAP_MM = -0.5
+"""The sacrum may reach this far into a fitted hip, whose border has an error of its own."""
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """A label map with what is known of its trustworthiness.
+
+    labels: (I, J, K) uint8 on grid, values of LABELS. confidences: 0 to 1 per structure.
+    """
+
+    labels: NDArray[np.uint8]
+    grid: Grid
+    confidences: dict[str, float]
+    warnings: tuple[str, ...] = ()
+    source: str = "builtin"
+    evidence: dict[str, float] = field(default_factory=dict)
+
+
+def segment(volume: Volume, progress: Progress | None = None) -> Segmentation:
+    """Segment sacrum, canal, foramina, hips and L5.
+
+    Raises UnsuitableCtError where no sacrum is found, where it is cut off above S3, and where the
+    anatomy contradicts the geometry of the image.
+    """
+
+    def tell(stage: str, share: float) -> None:
+        if progress is not None:
+            progress(stage, share)
+
+    tell("localise", 0.0)
+    template = build_template()
+    found = localise(volume, template)
+    check_localisation(volume, template, found)
+    tell("fit", 0.2)
+    fitted, image, grid = fit(volume, template, found, lambda share: tell("fit", 0.2 + 0.5 * share))
+    tell("cut", 0.7)
+    membership, cut_grid, channels, open_shares = refine(image, grid, fitted)
+    tell("label", 0.9)
+    parts = confidences(image, grid, fitted, open_shares)
+    target = label_grid(volume.grid)
+    labels = paint(fitted, membership, channels, cut_grid, target)
+    tell("label", 1.0)
+    return Segmentation(
+        labels,
+        target,
+        parts,
+        warnings_of(parts),
+        evidence={"contrast": found.contrast, "runner_up": found.runner_up},
+    )
+
+
+def check_localisation(volume: Volume, template: Template, found: Localisation) -> None:
+    """Refuse a CT in which the pelvis is not found, is cut off, or contradicts the geometry."""
+    if found.turned:
+        raise UnsuitableCtError(
+            "The anatomy contradicts the geometry of the image: the pelvis fits clearly better "
+            f"when the image is turned {found.turned}. Promontory and sacral concavity must face "
+            "the belly in patient coordinates. Check how the image was converted, and plan on the "
+            "original DICOM series."
+        )
+    if found.contrast < CONTRAST_FLOOR:
+        raise UnsuitableCtError(
+            "No sacrum was found in the field of view: the best match with a pelvis has a bone "
+            f"contrast of {found.contrast:.2f}, at least {CONTRAST_FLOOR:.2f} was expected. Load a "
+            "CT that shows the whole sacrum and the hips beside it."
+        )
+    s3 = np.stack(
+        [found.pose.apply(template.landmarks[f"foramen_s3_{s}"][1]) for s in ("left", "right")]
+    )
+    top = found.pose.apply(np.zeros((1, 3)))
+    if not volume.grid.contains(np.concatenate([s3, top])).all():
+        raise UnsuitableCtError(
+            "The sacrum is cut off: the S1 endplate and the S3 foramina must lie inside the field "
+            "of view. Load a CT that covers the sacrum from L5 to S4."
+        )
+
+
+def refine(
+    image: NDArray[np.float32], grid: Grid, fitted: Fitted
+) -> tuple[NDArray[np.float32], Grid, dict[str, NDArray[np.bool_]], dict[str, float]]:
+    """Cut the sacrum near its fitted surface and split its empty spaces.
+
+    Returns bone membership (0 to 1) on the cut's grid, that grid, the channels' masks, and the
+    share of each fitted channel's core that the cut found empty.
+    """
+    points = np.concatenate([fitted.hull.vertices, fitted.sacrum.vertices])
+    low = np.floor(grid.to_ijk(points.min(axis=0) - 14.0)).astype(int)
+    high = np.ceil(grid.to_ijk(points.max(axis=0) + 14.0)).astype(int) + 1
+    low, high = np.maximum(low, 0), np.minimum(high, grid.shape)
+    box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    near = grid.crop(low, high)
+    cropped = np.ascontiguousarray(image[box])
+    prior = signed_distance(
+        voxelise(fitted.sacrum.vertices, fitted.sacrum.faces, near), near.spacing_mm
+    )
+    hips = np.zeros(near.shape, bool)
+    for hip in fitted.hips.values():
+        hips |= voxelise(hip.vertices, hip.faces, near)
+    forbidden = signed_distance(hips, near.spacing_mm) < HIP_GAP_MM if hips.any() else hips
+    membership = directed_cut(cropped, prior, IMAGE_MM, CutSettings(), forbidden)
+    bone = largest(membership > 0.5)
+    fields = channel_fields(fitted, near)
+    hull = envelope(bone, fitted, near)
+    channels = split_channels(bone, fields, hull)
+    shares = {}
+    for name, distance in fields.items():
+        core = (distance < -CORE_MM) & hull
+        shares[name] = float(np.mean(~bone[core])) if core.any() else 0.0
+    membership = np.where(bone, membership, np.minimum(membership, 0.45)).astype(np.float32)
+    for mask in channels.values():
+        membership[mask] = np.minimum(membership[mask], 0.0)
+    return membership, near, channels, shares
+
+
+def largest(mask: NDArray[np.bool_], crumb_share: float = 0.01) -> NDArray[np.bool_]:
+    """Keep the largest component and those of at least crumb_share of it (S5, a split crest)."""
+    parts, count = ndimage.label(mask)
+    if count <= 1:
+        return mask
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return np.isin(parts, np.flatnonzero(sizes >= crumb_share * sizes.max()))
+
+
+def label_grid(grid: Grid) -> Grid:
+    """The CT's own grid, with voxels subdivided where they are thicker than FINEST_NEEDED_MM."""
+    parts = [max(1, int(np.ceil(s / FINEST_NEEDED_MM))) for s in grid.spacing_mm]
+    return grid if max(parts) == 1 else grid.subdivide((parts[0], parts[1], parts[2]))
+
+
+def paint(
+    fitted: Fitted,
+    membership: NDArray[np.float32],
+    channels: dict[str, NDArray[np.bool_]],
+    source: Grid,
+    target: Grid,
+) -> NDArray[np.uint8]:
+    """Write all structures into one label map on the target grid; the sacrum wins over hips."""
+    labels = np.zeros(target.shape, np.uint8)
+    for name, surface in (
+        ("l5", fitted.l5),
+        ("hip_left", fitted.hips["left"]),
+        ("hip_right", fitted.hips["right"]),
+    ):
+        labels[voxelise(surface.vertices, surface.faces, target)] = LABELS[name]
+    ijk = target.to_ijk(source.corners())
+    low = np.maximum(np.floor(ijk.min(axis=0)).astype(int), 0)
+    high = np.minimum(np.ceil(ijk.max(axis=0)).astype(int) + 1, target.shape)
+    box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    part = target.crop(low, high)
+    view = labels[box]
+    best = resample(membership, source, part, 0.0)
+    bone = best > 0.5
+    view[bone] = LABELS["sacrum"]
+    strongest = np.full(part.shape, 0.35, np.float32)
+    for name, mask in channels.items():
+        share = resample(mask.astype(np.float32), source, part, 0.0)
+        mine = (share > strongest) & ~(bone & (best >= share))
+        strongest[mine] = share[mine]
+        view[mine] = LABELS[name]
+    return labels
+
+
+def warnings_of(parts: dict[str, float]) -> tuple[str, ...]:
+    """Name in words what the image hardly bears out."""
+    out = []
+    for name, value in parts.items():
+        if name.startswith("foramen") and value < 0.3:
+            out.append(
+                f"{name} is hardly visible (confidence {value:.2f}): its place rests on the shape "
+                "of the rest of the sacrum. Check it before relying on clearances near it."
+            )
+        elif name.startswith("hip") and value < 0.3:
+            out.append(
+                f"{name} is hardly visible (confidence {value:.2f}): check the clearance to the "
+                "sacroiliac joint on that side."
+            )
+    return tuple(out)
