@@ -1,0 +1,399 @@
+"""What a DICOM image says about itself, one frozen record per plane.
+
+Classic single-frame images and the functional groups of enhanced multi-frame images are flattened
+into the same `SliceHeader`; nothing after this module knows which of the two a plane came from.
+Only the tags listed here are read, and no pixels. The identity of the patient is reduced to a
+digest at once: it serves to tell two patients apart and appears in no message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pydicom
+from pydicom.pixels import get_decoder
+from pydicom.uid import UID
+
+from planner.reading.quiet import quiet_pydicom
+
+CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+ENHANCED_CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2.1"
+LEGACY_CONVERTED_CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2.2"
+CT_SOP_CLASSES = (CT_STORAGE, ENHANCED_CT_STORAGE, LEGACY_CONVERTED_CT_STORAGE)
+DICOMDIR_STORAGE = "1.2.840.10008.1.3.10"
+DEFLATED = "1.2.840.10008.1.2.1.99"
+
+PREAMBLE_BYTES = 132
+# A file without the preamble is tried as DICOM only when it starts with an element of group 0002
+# or 0008; the parser would otherwise make elements out of any junk.
+BARE_STARTS = (b"\x02\x00", b"\x08\x00")
+
+TAGS = [
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "Modality",
+    "SeriesDescription",
+    "ImageType",
+    "PatientID",
+    "PatientName",
+    "PatientPosition",
+    "ConvolutionKernel",
+    "SliceThickness",
+    "GantryDetectorTilt",
+    "AcquisitionNumber",
+    "TemporalPositionIdentifier",
+    "TemporalPositionIndex",
+    "NominalPercentageOfCardiacPhase",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "FrameOfReferenceUID",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "PixelSpacing",
+    "SamplesPerPixel",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "ModalityLUTSequence",
+    "LossyImageCompression",
+    "OverlayBitPosition",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+]
+TAGS_TO_READ: list[Any] = [*(t for t in TAGS if t != "OverlayBitPosition"), 0x60000102]
+OVERLAY_BIT_POSITION = 0x60000102
+# Where legacy converted images keep what has no functional group of its own.
+CONVERTED = (
+    "UnassignedPerFrameConvertedAttributesSequence",
+    "UnassignedSharedConvertedAttributesSequence",
+)
+# Tag and length, at least, come before the pixels; tag, VR and length before fragments.
+PIXEL_ELEMENT_BYTES = 8
+ENCAPSULATED_HEADER_BYTES = 12
+ITEM, DELIMITER = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
+
+
+@dataclass(frozen=True, slots=True)
+class SliceHeader:
+    """One plane: where it lies, how its stored values become HU, and where its pixels are.
+
+    frame: 0-based frame within the file.
+    position: centre of the first pixel, patient LPS, mm; None where the header has none.
+    orientation: direction of a row, then of a column (six cosines, patient LPS).
+    spacing_mm: between rows, then between columns, as DICOM orders them.
+    temporal: whatever marks a time or cardiac phase or a stack of its own, in one string.
+    tilt_deg: the nominal gantry tilt the scanner noted; the geometry is the authority.
+    patient_key: digest that tells patients apart, nothing else.
+    fault: why the pixels of this plane cannot be used, empty where they can.
+    """
+
+    path: Path
+    frame: int
+    frames: int
+    sop_class: str
+    sop_uid: str
+    study_uid: str
+    series_uid: str
+    modality: str
+    description: str
+    image_type: tuple[str, ...]
+    kernel: str
+    patient_position: str
+    frame_of_reference_uid: str
+    acquisition: str
+    temporal: str
+    rows: int
+    columns: int
+    spacing_mm: tuple[float, float] | None
+    thickness_mm: float
+    position: tuple[float, float, float] | None
+    orientation: tuple[float, ...] | None
+    slope: float | None
+    intercept: float | None
+    rescale_type: str
+    lookup_table: bool
+    samples: int
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    signed: bool
+    padding: int | None
+    padding_limit: int | None
+    overlay_in_pixels: bool
+    lossy: bool
+    transfer_syntax: str
+    tilt_deg: float
+    patient_key: str
+    fault: str = ""
+
+
+class UnreadableDicomError(Exception):
+    """A file is DICOM, but its header does not parse; stays inside this stage."""
+
+
+def looks_like_dicom(path: Path) -> bool:
+    """Tell from the first bytes whether a file can be DICOM; raises OSError."""
+    with path.open("rb") as stream:
+        start = stream.read(PREAMBLE_BYTES)
+    return start[128:] == b"DICM" or start[:2] in BARE_STARTS
+
+
+def read_headers(path: Path) -> tuple[SliceHeader, ...]:
+    """Read every plane of a file; empty where the file is not DICOM or holds no image.
+
+    Raises UnreadableDicomError for a DICOM file that breaks off inside its header.
+    """
+    with path.open("rb") as stream:
+        preamble = stream.read(PREAMBLE_BYTES)[128:] == b"DICM"
+        stream.seek(0)
+        size = path.stat().st_size
+        try:
+            with quiet_pydicom():
+                dataset = pydicom.dcmread(
+                    stream, stop_before_pixels=True, force=not preamble, specific_tags=TAGS_TO_READ
+                )
+                syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
+                fault = "" if syntax == DEFLATED else _pixel_fault(dataset, syntax, stream, size)
+                return _planes(path, dataset, syntax, fault)
+        except UnreadableDicomError:
+            raise
+        except Exception as error:  # the parser raises a dozen unrelated types on broken input
+            if preamble:
+                raise UnreadableDicomError(f"{type(error).__name__}: header does not parse") from (
+                    error
+                )
+            return ()
+
+
+def _planes(path: Path, dataset: Any, syntax: str, fault: str) -> tuple[SliceHeader, ...]:
+    sop_class = _text(dataset, "SOPClassUID")
+    stated = _text(dataset.file_meta, "MediaStorageSOPClassUID")
+    if DICOMDIR_STORAGE in (sop_class, stated):
+        return ()
+    if not sop_class and not _text(dataset, "Modality"):
+        if _is_part10(dataset):
+            raise UnreadableDicomError("the header breaks off before it says what the file is")
+        return ()
+    if "Rows" not in dataset or "Columns" not in dataset:
+        if sop_class in CT_SOP_CLASSES or stated in CT_SOP_CLASSES:
+            raise UnreadableDicomError("a CT image without Rows and Columns")
+        return (_record(path, dataset, syntax, 0, 0, ""),)
+    frames = int(_number(dataset, "NumberOfFrames") or 1)
+    return tuple(_record(path, dataset, syntax, frame, frames, fault) for frame in range(frames))
+
+
+def _is_part10(dataset: Any) -> bool:
+    return bool(getattr(dataset, "preamble", None)) or len(dataset.file_meta) > 0
+
+
+def _pixel_fault(dataset: Any, syntax: str, stream: BinaryIO, size: int) -> str:
+    """Tell whether the pixels end early; the stream stands at their element."""
+    if "Rows" not in dataset or "Columns" not in dataset:
+        return ""
+    rest = size - stream.tell() - PIXEL_ELEMENT_BYTES
+    if rest <= 0:
+        return "the file ends before its pixels"
+    if syntax and (fault := _decoder_fault(UID(syntax))):
+        return fault
+    if syntax and UID(syntax).is_encapsulated:
+        return _fragment_fault(stream, size)
+    frames = int(_number(dataset, "NumberOfFrames") or 1)
+    pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel", 1) or 1)
+    needed = pixels * frames * int(dataset.get("BitsAllocated", 16) or 16) // 8
+    if rest < needed:
+        return f"the file breaks off in its pixels: {rest} bytes left of {needed}"
+    return ""
+
+
+def _decoder_fault(syntax: UID) -> str:
+    try:
+        available = get_decoder(syntax).is_available
+    except NotImplementedError:
+        available = False
+    return "" if available else f"no decoder is installed for its compression, {syntax.name}"
+
+
+def _fragment_fault(stream: BinaryIO, size: int) -> str:
+    """Walk the fragments of compressed pixels: decoders may fill the rest of a cut one silently."""
+    stream.seek(ENCAPSULATED_HEADER_BYTES, 1)
+    while True:
+        header = stream.read(8)
+        if len(header) < 8:
+            return "the file breaks off in its compressed pixels"
+        group, element, length = struct.unpack("<HHL", header)
+        if (group, element) == DELIMITER:
+            return ""
+        if (group, element) != ITEM or stream.tell() + length > size:
+            return "the file breaks off in its compressed pixels"
+        stream.seek(length, 1)
+
+
+def _record(
+    path: Path, dataset: Any, syntax: str, frame: int, frames: int, fault: str
+) -> SliceHeader:
+    find = _finder(dataset, frame)
+    image_type = find("ImageType", "CTImageFrameTypeSequence", "FrameType")
+    bits = int(_number(dataset, "BitsAllocated") or 16)
+    stored = int(_number(dataset, "BitsStored") or bits)
+    return SliceHeader(
+        path=path,
+        frame=frame,
+        frames=frames,
+        sop_class=_text(dataset, "SOPClassUID"),
+        sop_uid=_text(dataset, "SOPInstanceUID"),
+        study_uid=_text(dataset, "StudyInstanceUID"),
+        series_uid=_text(dataset, "SeriesInstanceUID"),
+        modality=_text(dataset, "Modality"),
+        description=_text(dataset, "SeriesDescription"),
+        image_type=_words(image_type),
+        kernel="/".join(_words(find("ConvolutionKernel", "CTReconstructionSequence"))),
+        patient_position=_text(dataset, "PatientPosition"),
+        frame_of_reference_uid=_text(dataset, "FrameOfReferenceUID"),
+        acquisition=_string(
+            find("AcquisitionNumber", "FrameContentSequence", "FrameAcquisitionNumber")
+        ),
+        temporal=_temporal(find),
+        rows=int(_number(dataset, "Rows") or 0),
+        columns=int(_number(dataset, "Columns") or 0),
+        spacing_mm=_pair(find("PixelSpacing", "PixelMeasuresSequence")),
+        thickness_mm=(_floats(find("SliceThickness", "PixelMeasuresSequence"), 1) or (0.0,))[0],
+        position=_triple(find("ImagePositionPatient", "PlanePositionSequence")),
+        orientation=_floats(find("ImageOrientationPatient", "PlaneOrientationSequence"), 6),
+        slope=_one(find("RescaleSlope", "PixelValueTransformationSequence")),
+        intercept=_one(find("RescaleIntercept", "PixelValueTransformationSequence")),
+        rescale_type=_string(find("RescaleType", "PixelValueTransformationSequence")).upper(),
+        lookup_table=bool(dataset.get("ModalityLUTSequence")),
+        samples=int(_number(dataset, "SamplesPerPixel") or 1),
+        bits_allocated=bits,
+        bits_stored=stored,
+        high_bit=int(_one(dataset.get("HighBit")) or stored - 1),
+        signed=bool(_number(dataset, "PixelRepresentation") or 0),
+        padding=_padding(dataset, "PixelPaddingValue"),
+        padding_limit=_padding(dataset, "PixelPaddingRangeLimit"),
+        overlay_in_pixels=_overlay_in_pixels(dataset),
+        lossy=_text(dataset, "LossyImageCompression") == "01",
+        transfer_syntax=syntax,
+        tilt_deg=_one(find("GantryDetectorTilt", "CTAcquisitionDetailsSequence")) or 0.0,
+        patient_key=_patient_key(dataset),
+        fault=fault,
+    )
+
+
+Finder = Callable[..., Any]
+
+
+def _finder(dataset: Any, frame: int) -> Finder:
+    """Build the look-up of one frame: its own functional groups, the shared ones, the top level."""
+    groups = []
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
+    if per_frame:
+        if frame >= len(per_frame):
+            raise UnreadableDicomError(f"frame {frame + 1} has no functional groups")
+        groups.append(per_frame[frame])
+    shared = dataset.get("SharedFunctionalGroupsSequence")
+    if shared:
+        groups.append(shared[0])
+
+    def find(keyword: str, sequence: str = "", inner: str = "") -> Any:
+        for group in groups:
+            for name in (sequence, *CONVERTED):
+                items = group.get(name) if name else None
+                word = inner or keyword if name == sequence else keyword
+                if items and word in items[0]:
+                    return items[0].get(word)
+        return dataset.get(keyword)
+
+    return find
+
+
+def _temporal(find: Finder) -> str:
+    parts = (
+        ("position", find("TemporalPositionIdentifier")),
+        ("position", find("TemporalPositionIndex", "FrameContentSequence")),
+        (
+            "phase",
+            find("NominalPercentageOfCardiacPhase", "CardiacSynchronizationSequence"),
+        ),
+        ("stack", find("StackID", "FrameContentSequence")),
+    )
+    return ", ".join(f"{name} {_string(value)}" for name, value in parts if _string(value))
+
+
+def _patient_key(dataset: Any) -> str:
+    identity = _text(dataset, "PatientID") or _text(dataset, "PatientName")
+    return hashlib.sha256(identity.encode()).hexdigest()[:16] if identity else ""
+
+
+def _overlay_in_pixels(dataset: Any) -> bool:
+    position = dataset.get(OVERLAY_BIT_POSITION)
+    return position is not None and bool(position.value)
+
+
+def _padding(dataset: Any, keyword: str) -> int | None:
+    value = _one(dataset.get(keyword))
+    return None if value is None else int(value)
+
+
+def _text(dataset: Any, keyword: str) -> str:
+    return _string(dataset.get(keyword))
+
+
+def _string(value: Any) -> str:
+    return "" if value is None else str(value).strip("\0 ")
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    if value is None or value == "":
+        return ()
+    if isinstance(value, str):
+        return (_string(value),)
+    try:
+        return tuple(_string(v) for v in value)
+    except TypeError:
+        return (_string(value),)
+
+
+def _number(dataset: Any, keyword: str) -> float | None:
+    return _one(dataset.get(keyword))
+
+
+def _one(value: Any) -> float | None:
+    found = _floats(value, 1)
+    return None if found is None else found[0]
+
+
+def _pair(value: Any) -> tuple[float, float] | None:
+    found = _floats(value, 2)
+    return None if found is None else (found[0], found[1])
+
+
+def _triple(value: Any) -> tuple[float, float, float] | None:
+    found = _floats(value, 3)
+    return None if found is None else (found[0], found[1], found[2])
+
+
+def _floats(value: Any, count: int) -> tuple[float, ...] | None:
+    """Take exactly `count` finite numbers; None for anything else."""
+    if value is None:
+        return None
+    try:
+        parts = [value] if count == 1 and not isinstance(value, (list, tuple)) else list(value)
+        numbers = tuple(float(v) for v in parts)
+    except (TypeError, ValueError):
+        return None
+    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
