@@ -69,7 +69,7 @@ def split_channels(
     distance = stacked.min(axis=0)
     del stacked
     empty = hull & ~bone & (distance < REACH_MM)
-    core = distance < -CORE_MM
+    core = (distance < -CORE_MM) & hull
     out = {}
     for number, name in enumerate(names):
         mine = (empty | core) & (nearest == number)

@@ -18,7 +18,13 @@ from planner.geometry.grid import Float, Grid
 from planner.geometry.sampling import resample
 from planner.model.anatomy import Side
 from planner.model.volume import Volume
-from planner.segmentation.deform import STAGES, border_wishes, joint_wishes, smooth_displacement
+from planner.segmentation.deform import (
+    STAGES,
+    Stage,
+    border_wishes,
+    joint_wishes,
+    smooth_displacement,
+)
 from planner.segmentation.localise import Localisation
 from planner.segmentation.template import Surface, Template
 
@@ -80,13 +86,16 @@ class _Bone:
     joint: NDArray[np.bool_]
 
     def wishes(
-        self, image: NDArray[np.float32], grid: Grid, reach_mm: float
+        self, image: NDArray[np.float32], grid: Grid, stage: Stage
     ) -> tuple[Float, Float, Float, Float]:
-        points, normals = self.surface.vertices, self.surface.normals
+        """Points, normals, wished shifts (mm) and weights of a share of the vertices."""
+        reach_mm, share = stage.reach_mm, slice(None, None, stage.every)
+        points, normals = self.surface.vertices[share], self.surface.normals[share]
+        joint = self.joint[share]
         shifts, weights = border_wishes(image, grid, points, normals, reach_mm)
-        if self.joint.any():
-            shifts[self.joint], weights[self.joint] = joint_wishes(
-                image, grid, points[self.joint], normals[self.joint], reach_mm
+        if joint.any():
+            shifts[joint], weights[joint] = joint_wishes(
+                image, grid, points[joint], normals[joint], reach_mm
             )
         weights[~grid.contains(points)] = 0.0
         return points, normals, np.clip(shifts, -reach_mm, reach_mm), weights
@@ -105,13 +114,17 @@ def fit(
 
     Returns the fitted surfaces, and the 1 mm image (HU) with its grid that they were fitted to.
     """
-    pose = found.pose
+    pose, bend = found.pose, found.bend
+
+    def place(points: Float) -> Float:
+        return pose.apply(bend.apply(points))
+
     everything = np.concatenate(
         [template.hull.vertices, *(h.vertices for h in template.hips.values())]
     )
     image, grid = crop_image(volume, pose.apply(everything))
     sacrum = _Bone(
-        template.sacrum.moved(pose.apply(template.sacrum.vertices)),
+        template.sacrum.moved(place(template.sacrum.vertices)),
         facing(template.sacrum, list(template.hips.values()), JOINT_REACH_MM),
     )
     hips = {
@@ -131,10 +144,10 @@ def fit(
     }
     riders |= {f"mark {name}": points for name, points in template.landmarks.items()}
     names, sizes = list(riders), [len(points) for points in riders.values()]
-    carried = pose.apply(np.concatenate(list(riders.values())))
+    carried = place(np.concatenate(list(riders.values())))
     for number, stage in enumerate(STAGES):
         for _ in range(stage.repetitions):
-            carried = _bend(image, grid, sacrum, hips, l5, carried, stage.sigma_mm, stage.reach_mm)
+            carried = _bend(image, grid, sacrum, hips, l5, carried, stage)
         if progress is not None:
             progress((number + 1) / len(STAGES))
     parts = dict(zip(names, np.split(carried, np.cumsum(sizes)[:-1]), strict=True))
@@ -158,16 +171,15 @@ def _bend(
     hips: dict[Side, _Bone],
     l5: _Bone,
     carried: Float,
-    sigma_mm: float,
-    reach_mm: float,
+    stage: Stage,
 ) -> Float:
     """One round of wishes and displacements; returns where the carried points go."""
-    others = [*hips.values(), l5]
+    others, sigma_mm = [*hips.values(), l5], stage.sigma_mm
     if sigma_mm > TOGETHER_MM:
         bones = [sacrum, *others]
         wishes = [
             np.concatenate(w)
-            for w in zip(*(b.wishes(image, grid, reach_mm) for b in bones), strict=True)
+            for w in zip(*(b.wishes(image, grid, stage) for b in bones), strict=True)
         ]
         at = np.concatenate([*(b.surface.vertices for b in bones), carried])
         shift = smooth_displacement(wishes[0], wishes[1], wishes[2], wishes[3], sigma_mm, at)
@@ -175,12 +187,12 @@ def _bend(
         for bone, piece in zip(bones, pieces[:-1], strict=True):
             bone.move(piece)
         return np.asarray(carried + pieces[-1])
-    own = sacrum.wishes(image, grid, reach_mm)
+    own = sacrum.wishes(image, grid, stage)
     size = len(sacrum.surface.vertices)
     shift = smooth_displacement(*own, sigma_mm, np.concatenate([sacrum.surface.vertices, carried]))
     sacrum.move(shift[:size])
     if sigma_mm >= HIP_WINDOW_MM:
         for bone in others:
-            mine = bone.wishes(image, grid, reach_mm)
+            mine = bone.wishes(image, grid, stage)
             bone.move(smooth_displacement(*mine, sigma_mm, bone.surface.vertices))
     return np.asarray(carried + shift[size:])

@@ -19,7 +19,7 @@ from scipy.optimize import minimize
 from planner.geometry.grid import Float, Grid
 from planner.geometry.sampling import resample, sample
 from planner.model.volume import Volume
-from planner.segmentation.pose import Pose
+from planner.segmentation.pose import Bend, Pose
 from planner.segmentation.template import Surface, Template
 
 POOLED_MM = 4.0
@@ -37,6 +37,8 @@ SCALE_SPREAD_LIMIT = 0.12
 TURNS = {"as stored": (1, 1), "front to back": (-1, 1), "upside down": (1, -1)}
 """Mirrorings of y and z. Left and right cannot be told apart: a pelvis is its own mirror image."""
 
+BEND_PRIOR = 0.002
+"""Cost of a bend of one unit (6 mm, 4 degrees), in contrast: keeps what the image leaves open."""
 TURN_MARGIN = 0.08
 """How much better (in units of a perfect correlation) a mirrored pelvis must fit to be believed."""
 
@@ -45,12 +47,14 @@ TURN_MARGIN = 0.08
 class Localisation:
     """Where the template sits.
 
-    pose: of the template. contrast: mean bone contrast on its surface, about 0.25 to 0.5 on a
-    pelvis. runner_up: the best contrast at another place (more than 12 mm away). turned: a
-    mirroring of the image that fits the pelvis better than the image as stored, or empty.
+    pose: of the template. bend: of its sacrum, to be applied before the pose. contrast: mean bone
+    contrast on its surface, about 0.25 to 0.5 on a pelvis. runner_up: the best contrast at another
+    place (more than 12 mm away). turned: a mirroring of the image that fits the pelvis better than
+    the image as stored, or empty.
     """
 
     pose: Pose
+    bend: Bend
     contrast: float
     runner_up: float
     turned: str
@@ -193,6 +197,22 @@ def _refine(contrast: _Contrast, start: Pose, iterations: int) -> tuple[float, P
     return -float(result.fun), Pose.from_vector(x0 + result.x * units)
 
 
+def _bend(boneness: NDArray[np.float32], coarse: Grid, template: Template, pose: Pose) -> Bend:
+    """Fit the bend of the sacrum alone under a pose."""
+    contrast = _Contrast(boneness, coarse, [(template.sacrum, 1.0)])
+    points = contrast.points
+    units = np.array([6.0, 6.0, 4.0, 3.0, 3.0])
+
+    def cost(step: Float) -> float:
+        contrast.points = Bend(*(step * units)).apply(points)
+        return -contrast(pose) + BEND_PRIOR * float(step @ step)
+
+    result = minimize(
+        cost, np.zeros(5), method="Powell", options={"maxiter": 4, "xtol": 0.02, "ftol": 1e-4}
+    )
+    return Bend(*(float(x) for x in result.x * units))
+
+
 def localise(volume: Volume, template: Template) -> Localisation:
     """Find the template's pose in a CT.
 
@@ -219,5 +239,9 @@ def localise(volume: Volume, template: Template) -> Localisation:
     turned = max(best, key=lambda turn: best[turn])
     margin = best[turned] - best["as stored"]
     return Localisation(
-        pose, score, max(others, default=0.0), turned if margin > TURN_MARGIN else ""
+        pose,
+        _bend(boneness, coarse, template, pose),
+        score,
+        max(others, default=0.0),
+        turned if margin > TURN_MARGIN else "",
     )

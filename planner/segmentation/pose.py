@@ -1,4 +1,4 @@
-"""The pose of a template: nine degrees of freedom between its sacral frame and the patient.
+"""The pose of a template between its sacral frame and the patient, and the bend of its sacrum.
 
 Scales are kept as bounded logarithms: unbounded, a fit to edges shrinks to nothing.
 """
@@ -51,3 +51,31 @@ class Pose:
         """Build from (9,) translation mm, rotation deg, log scale."""
         v = np.asarray(vector, float)
         return cls(v[:3], v[3:6], v[6:9])
+
+
+BEND_REFERENCE_MM = 100.0
+"""Depth below the endplate at which a bend's figures are reached; sacra are 94 to 108 mm long."""
+
+
+@dataclass(frozen=True)
+class Bend:
+    """How a sacrum's shape departs from the mean where scales cannot follow: in the sagittal plane.
+
+    curve_mm: how far back the lower end goes. stretch_mm: how far down. pitch_deg: turn about the
+    endplate's transverse axis against the hips. rise_mm, back_mm: shift against the hips.
+    """
+
+    curve_mm: float = 0.0
+    stretch_mm: float = 0.0
+    pitch_deg: float = 0.0
+    rise_mm: float = 0.0
+    back_mm: float = 0.0
+
+    def apply(self, points_sacrum: ArrayLike) -> Float:
+        """Map (..., 3) template points to the bent sacrum, both in the template's frame, mm."""
+        points = np.array(points_sacrum, float)
+        depth = np.clip(-points[..., 2] / BEND_REFERENCE_MM, 0.0, 1.5) ** 2
+        points[..., 1] += self.curve_mm * depth
+        points[..., 2] -= self.stretch_mm * depth
+        turn = Rotation.from_euler("x", self.pitch_deg, degrees=True).as_matrix()
+        return np.asarray(points @ turn.T + (0.0, self.back_mm, self.rise_mm))

@@ -102,7 +102,10 @@ def check_localisation(volume: Volume, template: Template, found: Localisation) 
             "CT that shows the whole sacrum and the hips beside it."
         )
     s3 = np.stack(
-        [found.pose.apply(template.landmarks[f"foramen_s3_{s}"][1]) for s in ("left", "right")]
+        [
+            found.pose.apply(found.bend.apply(template.landmarks[f"foramen_s3_{s}"][1]))
+            for s in ("left", "right")
+        ]
     )
     top = found.pose.apply(np.zeros((1, 3)))
     if not volume.grid.contains(np.concatenate([s3, top])).all():
