@@ -23,6 +23,9 @@ CELL_MM = 2.0
 STEP_MM = 0.5
 HALF_GAP_MM = 1.2
 """Half the sacroiliac gap; medians of CT series run from 2.4 to 3.8 mm for the whole."""
+JOINT_DEPTH_HU = 120.0
+"""A valley this deep is a gap; deeper ones do not win over nearer ones, because the marrow between
+the two cortices of a thin ilium is a deeper valley than the joint."""
 RIDGE = 0.08
 """Share of the window's total weight added on the diagonal, so that free sliding stays small."""
 HU_RANGE = (-150.0, 700.0)
@@ -124,7 +127,8 @@ def joint_wishes(
     after = ndimage.maximum_filter1d(profile, 2 * half + 1, axis=1, origin=-half)
     depth = np.minimum(before, after) - profile
     usable = np.abs(offsets) <= reach_mm
-    value = depth[:, usable] - 80.0 * (offsets[usable] / reach_mm) ** 2
+    enough = np.minimum(depth[:, usable], JOINT_DEPTH_HU)
+    value = enough - 80.0 * (offsets[usable] / reach_mm) ** 2
     best = np.argmax(value, axis=1)
     found = depth[:, usable][np.arange(len(points)), best]
     weight = np.clip((found - 40.0) / 160.0, 0.0, 1.0)
