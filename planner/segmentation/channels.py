@@ -22,8 +22,12 @@ ENVELOPE_SLACK_MM = 3.0
 REACH_MM = 4.0
 """How far from the template's channel empty space still belongs to it: the error of the fit."""
 CORE_MM = 1.5
-"""Depth inside the template's channel that stays open whatever the cut says: twice the usual
-error of a fitted wall."""
+"""Depth inside the template's channel from which dark voxels stay open whatever the cut says:
+twice the usual error of a fitted wall."""
+DARK_HU = 150.0
+"""Brighter voxels at that depth are bone: fat, roots and contrast-free soft tissue stay below."""
+KEPT_OPEN_MM = 3.0
+"""Depth from which even bright voxels stay open, so that no channel is lost altogether."""
 FAR_MM = 30.0
 
 
@@ -58,10 +62,12 @@ def split_channels(
     bone: NDArray[np.bool_],
     fields: dict[str, NDArray[np.float32]],
     hull: NDArray[np.bool_],
+    image: NDArray[np.float32],
 ) -> dict[str, NDArray[np.bool_]]:
     """Assign the empty voxels inside the envelope to the nearest channel.
 
     bone: (I, J, K) the cut. fields: per channel, from channel_fields. hull: the envelope.
+    image: (I, J, K) HU.
     """
     names = list(fields)
     stacked = np.stack([fields[name] for name in names])
@@ -69,7 +75,7 @@ def split_channels(
     distance = stacked.min(axis=0)
     del stacked
     empty = hull & ~bone & (distance < REACH_MM)
-    core = (distance < -CORE_MM) & hull
+    core = hull & ((distance < -CORE_MM) & (image < DARK_HU) | (distance < -KEPT_OPEN_MM))
     out = {}
     for number, name in enumerate(names):
         mine = (empty | core) & (nearest == number)

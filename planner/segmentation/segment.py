@@ -141,7 +141,7 @@ def refine(
     bone = largest(membership > 0.5)
     fields = channel_fields(fitted, near)
     hull = envelope(bone, fitted, near)
-    channels = split_channels(bone, fields, hull)
+    channels = split_channels(bone, fields, hull, cropped)
     shares = {}
     for name, distance in fields.items():
         core = (distance < -CORE_MM) & hull
