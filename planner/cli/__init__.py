@@ -1,0 +1,56 @@
+"""The command line: one file per command, and the one place where faults become exit statuses.
+
+Heavy modules are imported inside the commands, so that help comes at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from planner.cli.inspect import inspect_command
+from planner.cli.phantom import phantom_command
+from planner.cli.plan import plan_command
+from planner.cli.score import score_command
+from planner.cli.segment import segment_command
+from planner.cli.terminal import PlannerGroup
+
+app = typer.Typer(
+    name="planner",
+    cls=PlannerGroup,
+    help="Plan needle trajectories for sacroplasty from a pelvic CT. "
+    "Research software, not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("plan")(plan_command)
+app.command("inspect")(inspect_command)
+app.command("segment")(segment_command)
+app.command("score")(score_command)
+app.command("phantom")(phantom_command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"planner {version('planner')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Plan needle trajectories for sacroplasty from a pelvic CT."""
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,42 @@
+"""`planner score`: one needle of the user's own on an existing plan's anatomy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from planner.cli.terminal import parse_point
+
+
+def score_command(
+    plan_dir: Annotated[Path, typer.Argument(metavar="PLAN_DIR", help="A plan folder.")],
+    entry: Annotated[str, typer.Option("--entry", help="Bone entry X,Y,Z, patient LPS mm.")],
+    tip: Annotated[str, typer.Option("--tip", help="Tip X,Y,Z, patient LPS mm.")],
+    needle: Annotated[
+        str | None, typer.Option("--needle", help="8G, 10G, 11G or 13G (default: the plan's).")
+    ] = None,
+    ct: Annotated[
+        Path | None, typer.Option("--ct", help="The plan's CT, for skin and grey values.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
+) -> None:
+    """Measure a needle of your own on the anatomy of a plan."""
+    points = parse_point(entry), parse_point(tip)
+    from planner.cli.tables import needle_table, show
+    from planner.export.disclaimer import DISCLAIMER
+    from planner.export.plan_json import trajectory_values
+    from planner.pipeline import score_needle
+
+    report = score_needle(plan_dir, *points, gauge=needle, ct=ct)
+    values = trajectory_values(report.scored)
+    if ct is None:
+        del values["skin_entry_mm"], values["skin_to_tip_mm"]
+    if as_json:
+        values |= {"disclaimer": DISCLAIMER, "notes": list(report.notes)}
+        typer.echo(json.dumps(values, ensure_ascii=False, indent=2))
+        return
+    lines = [f"warning: {line}" for line in report.scored.warnings]
+    show(needle_table(report.scored, [*lines, *(f"note: {note}" for note in report.notes)]))

@@ -1,0 +1,45 @@
+"""`planner segment`: the anatomy alone."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from planner.cli.terminal import progress_bar
+
+
+def segment_command(
+    ct: Annotated[Path, typer.Argument(metavar="CT", help="What `planner plan` takes.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A .seg.nrrd file.")],
+    series: Annotated[
+        str | None, typer.Option("--series", help="Series UID, where there are several.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report.")] = False,
+) -> None:
+    """Find the bones in a CT and write them as a 3D Slicer segmentation."""
+    if not output.name.endswith(".nrrd"):
+        raise typer.BadParameter(f"{output} must end in .seg.nrrd", param_hint="--output")
+    from planner.export.atomic import check_file, write_file
+
+    check_file(output, overwrite)
+    from planner.export.disclaimer import DISCLAIMER
+    from planner.export.segmentation_nrrd import write_segmentation
+    from planner.reading import read_ct
+    from planner.segmentation import segment
+
+    with progress_bar(quiet) as progress:
+        volume = read_ct(ct, series=series, progress=progress)
+        found = segment(volume, progress)
+    write_file(output, partial(write_segmentation, found.labels, found.grid))
+    if quiet:
+        return
+    typer.echo(DISCLAIMER)
+    for name, confidence in sorted(found.confidences.items()):
+        typer.echo(f"  {name:<22} confidence {confidence:.2f}")
+    for warning in (*volume.warnings, *found.warnings):
+        typer.echo(f"warning: {warning}")
+    typer.echo(f"Written: {output}")

@@ -1,0 +1,1 @@
+"""What leaves the program: plan.json, anatomy.seg.nrrd, overview.png, and the folder of them."""

@@ -1,0 +1,157 @@
+"""Outputs that appear whole or not at all.
+
+A new folder or file is made beside its place under a hidden name and renamed. In a folder that
+exists, only the files of a plan are replaced; every other file in it is left where it is.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from planner.errors import OutputError
+
+Writer = Callable[[Path], None]
+
+
+def check_folder(folder: Path, overwrite: bool, reserved: Path | None = None) -> None:
+    """Refuse an output folder that could not be written later (OutputError).
+
+    reserved: the CT; nothing is written into its folder.
+    """
+    target = folder.resolve()
+    if reserved is not None and reserved.is_dir() and target.is_relative_to(reserved.resolve()):
+        raise OutputError(
+            f"the output folder {folder} lies inside the CT's folder {reserved}; results are never "
+            "written among the images. Choose a folder outside it."
+        )
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"the output {folder} exists and is not a folder. Choose another name.")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise OutputError(
+            f"the output folder {folder} exists already and is not empty; nothing was changed. "
+            "Choose another folder, or give --overwrite."
+        )
+    _check_writable(folder)
+
+
+def check_file(path: Path, overwrite: bool) -> None:
+    """Refuse an output file that could not be written later (OutputError)."""
+    if path.is_dir():
+        raise OutputError(f"the output {path} is a folder; a file name is expected.")
+    if path.exists() and not overwrite:
+        raise OutputError(
+            f"the output {path} exists already; nothing was changed. Choose another name, or give "
+            "--overwrite."
+        )
+    _check_writable(path.parent)
+
+
+def write_file(path: Path, writer: Writer) -> None:
+    """Write one file; what stood there before stays until the new one is whole."""
+    part = path.with_name(_hidden(path.name))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer(part)
+        part.replace(path)
+    except OSError as error:
+        raise _refusal(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_folder(
+    folder: Path, writers: Mapping[str, Writer], known: tuple[str, ...], overwrite: bool = False
+) -> None:
+    """Write a folder of files at once.
+
+    writers: file name to what writes it. known: every file name that belongs to such a folder;
+    those of an earlier run are removed, even where this run writes none of that name.
+    Raises OutputError; the folder is then as it was before.
+    """
+    check_folder(folder, overwrite)
+    exists = folder.is_dir()
+    made = [] if exists else _make_parents(folder)
+    stage = (folder if exists else folder.parent) / _hidden(folder.name)
+    try:
+        stage.mkdir()
+        for name, writer in writers.items():
+            writer(stage / name)
+        if exists:
+            _replace(folder, stage, tuple(writers), known)
+        else:
+            stage.rename(folder)
+            made = []
+    except OSError as error:
+        raise _refusal(folder, error) from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        for parent in reversed(made):
+            _remove_empty(parent)
+
+
+def _replace(folder: Path, stage: Path, names: tuple[str, ...], known: tuple[str, ...]) -> None:
+    """Swap the known files of a folder for the staged ones; on failure put the old ones back."""
+    kept = stage / "before"
+    kept.mkdir()
+    moves = [(folder / name, kept / name) for name in known if (folder / name).exists()]
+    moves += [(stage / name, folder / name) for name in names]
+    done: list[tuple[Path, Path]] = []
+    try:
+        for source, target in moves:
+            source.rename(target)
+            done.append((source, target))
+    except BaseException:
+        for source, target in reversed(done):
+            target.rename(source)
+        raise
+
+
+def _make_parents(folder: Path) -> list[Path]:
+    missing = []
+    parent = folder.parent
+    while not parent.exists():
+        missing.append(parent)
+        parent = parent.parent
+    made = []
+    try:
+        for path in reversed(missing):
+            path.mkdir()
+            made.append(path)
+    except OSError as error:
+        for path in reversed(made):
+            _remove_empty(path)
+        raise _refusal(folder, error) from error
+    return made
+
+
+def _remove_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError:
+        return  # somebody else has put something there: it is theirs
+
+
+def _check_writable(folder: Path) -> None:
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"{place} is not a folder that can be written to. Choose another output, or change "
+            "its permissions."
+        )
+
+
+def _hidden(name: str) -> str:
+    return f".{name}.{secrets.token_hex(4)}.part"
+
+
+def _refusal(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{path} could not be written: {error.strerror or error}. Nothing was left behind and what "
+        "stood there before is unchanged. Free some space or choose another place."
+    )

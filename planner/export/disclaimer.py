@@ -1,0 +1,3 @@
+"""The sentence that every output carries."""
+
+DISCLAIMER = "Research software, not a medical device. Planned, not for clinical use."

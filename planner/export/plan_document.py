@@ -1,0 +1,214 @@
+"""The shape of plan.json: one class per object of the file, and the JSON Schema made of them.
+
+Points and distances are millimetres in patient LPS, rounded to a micrometre; numbers are finite.
+Unknown keys are refused, so that a misspelt one is never taken for an absent one.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+SCHEMA_VERSION: Literal["1.0"] = "1.0"
+
+Point = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+Size = tuple[int, int, int]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Length = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+SideName = Literal["left", "right"]
+
+
+class _Object(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FrameObject(_Object):
+    """The frame that every point of the file is in."""
+
+    coordinate_system: Literal["LPS"] = "LPS"
+    unit: Literal["mm"] = "mm"
+    frame_of_reference_uid: str
+
+
+class CtObject(_Object):
+    """The CT that was planned on."""
+
+    series_instance_uid: str
+    sha256: str
+    size: Size
+    spacing_mm: Point
+    study_instance_uid: str = ""
+    kind: str = ""
+    series_description: str = ""
+    convolution_kernel: str = ""
+    patient_position: str = ""
+    slice_thickness_mm: Length = 0.0
+    choice: str = ""
+
+
+class EndplateObject(_Object):
+    """The superior endplate of S1; the normal is a unit vector that points cranially."""
+
+    centre_mm: Point
+    normal: Point
+
+
+class SacralFrameObject(_Object):
+    """The patient's sacral frame: unit vectors to the left, to the back and cranial."""
+
+    origin_mm: Point
+    left: Point
+    posterior: Point
+    cranial: Point
+
+
+class ForamenObject(_Object):
+    """One foramen, from its ventral to its dorsal opening."""
+
+    level: str
+    side: SideName
+    centre_mm: Point
+    ventral_mm: Point
+    dorsal_mm: Point
+    width_mm: Length
+    confidence: Fraction
+
+
+class AnatomyObject(_Object):
+    """What was found of the bones; the voxels are in anatomy.seg.nrrd."""
+
+    source: Literal["builtin", "provided", "totalsegmentator"]
+    confidence: Fraction
+    confidences: dict[str, Fraction] = {}
+    s1_endplate: EndplateObject
+    sacral_frame: SacralFrameObject
+    foramina: list[ForamenObject]
+
+
+class NeedleObject(_Object):
+    """A needle by its gauge."""
+
+    gauge: str
+    outer_diameter_mm: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class ClearanceObject(_Object):
+    """Distance from the needle's surface to a structure, negative inside it."""
+
+    distance_mm: FiniteFloat
+    witness_mm: Point
+    depth_mm: FiniteFloat
+
+
+class ForaminaClearanceObject(ClearanceObject):
+    """The same for the nearest foramen, with its segment name."""
+
+    structure: str
+
+
+class ClearancesObject(_Object):
+    """One clearance per structure."""
+
+    foramina: ForaminaClearanceObject
+    canal: ClearanceObject
+    anterior_cortex: ClearanceObject
+    sacroiliac_joint: ClearanceObject
+    superior_cortex: ClearanceObject
+    posterior_cortex: ClearanceObject | None = None
+
+
+class BreachObject(_Object):
+    """Probability that the needle, placed with the expected error, enters a structure."""
+
+    any: Fraction
+    foramina: Fraction
+    canal: Fraction
+    anterior_cortex: Fraction
+    sacroiliac_joint: Fraction
+    superior_cortex: Fraction
+    posterior_cortex: Fraction | None = None
+
+
+class CriterionObject(_Object):
+    """One soft criterion of the score."""
+
+    name: str
+    value: FiniteFloat
+    unit: str
+    utility: Fraction
+    weight: Length
+
+
+class TrajectoryObject(_Object):
+    """One needle path and everything measured on it."""
+
+    id: str
+    rank: Annotated[int, Field(ge=1)]
+    technique: Literal["short_axis", "long_axis", "s2_entry", "s2_s3_entry"]
+    side: SideName
+    level: str
+    needle: NeedleObject
+    skin_entry_mm: Point
+    bone_entry_mm: Point
+    tip_mm: Point
+    skin_to_tip_mm: Length
+    intraosseous_length_mm: Length
+    clearance: ClearancesObject
+    breach_probability: BreachObject
+    score: FiniteFloat
+    criteria: list[CriterionObject]
+    measures: dict[str, FiniteFloat] = {}
+    warnings: list[str] = []
+
+
+class ProvenanceObject(BaseModel):
+    """Which program made the file, when, and how long the stages took; further keys are allowed."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    version: str
+    created: str
+    timings_s: dict[str, Length] = {}
+
+
+class PlanDocument(_Object):
+    """A whole plan.json."""
+
+    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    disclaimer: str
+    frame: FrameObject
+    ct: CtObject
+    anatomy: AnatomyObject
+    trajectories: list[TrajectoryObject]
+    rejections: dict[str, Count]
+    warnings: list[str]
+    config: dict[str, Any]
+    provenance: ProvenanceObject
+
+    @model_validator(mode="after")
+    def _ranked(self) -> Self:
+        ranks = [item.rank for item in self.trajectories]
+        if ranks != list(range(1, len(ranks) + 1)):
+            raise ValueError(f"ranks must run 1, 2, 3, … in order, got {ranks}")
+        names = [item.id for item in self.trajectories]
+        if len(set(names)) != len(names):
+            raise ValueError("two trajectories have the same id")
+        return self
+
+
+def schema() -> dict[str, Any]:
+    """Build the JSON Schema of plan.json (draft 2020-12)."""
+    body = PlanDocument.model_json_schema()
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:planner:plan:{SCHEMA_VERSION}",
+    }
+    return {**head, **body, "title": "Sacroplasty plan"}
+
+
+def schema_text() -> str:
+    """Return the schema as it is shipped in plan.schema.json."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,36 @@
+"""The plan folder and the table of the files in it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from planner.export import plan_json, segmentation_nrrd
+from planner.export.atomic import check_folder, write_folder
+from planner.export.overview import FILE_NAME as OVERVIEW_FILE
+from planner.export.overview import write_overview
+from planner.model.plan import Plan
+from planner.model.volume import Volume
+
+PLAN_FILES = (
+    plan_json.FILE_NAME,
+    segmentation_nrrd.FILE_NAME,
+    OVERVIEW_FILE,
+    "report.html",
+)
+"""Every file that belongs to a plan folder; anything else in it is the user's own."""
+
+__all__ = ["PLAN_FILES", "check_folder", "write_plan"]
+
+
+def write_plan(plan: Plan, volume: Volume, folder: Path, overwrite: bool = False) -> None:
+    """Write a plan folder, whole or not at all.
+
+    Raises OutputError where the folder exists and overwrite is not given, or cannot be written.
+    """
+    writers = {
+        segmentation_nrrd.FILE_NAME: partial(segmentation_nrrd.write_anatomy, plan.anatomy),
+        OVERVIEW_FILE: partial(write_overview, plan, volume),
+        plan_json.FILE_NAME: partial(plan_json.write_plan_json, plan),
+    }
+    write_folder(Path(folder), writers, PLAN_FILES, overwrite)

@@ -1,0 +1,292 @@
+"""plan.json: from a Plan to text and back to a PlanDocument.
+
+The same plan gives the same bytes, `provenance.created` and `provenance.timings_s` apart. What is
+written and what is read is checked against the JSON Schema that ships beside this file. Lengths are
+computed from the rounded points, so that a reader who recomputes them finds the same figures.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jsonschema
+import numpy as np
+from numpy.typing import ArrayLike
+from pydantic import ValidationError
+
+from planner.errors import ConfigurationError, OutputError, UnsuitableCtError
+from planner.export.disclaimer import DISCLAIMER
+from planner.export.plan_document import SCHEMA_VERSION, PlanDocument
+from planner.model.anatomy import Anatomy, Foramen
+from planner.model.plan import Plan
+from planner.model.trajectory import Clearance, ScoredTrajectory, Structure, Trajectory
+
+FILE_NAME = "plan.json"
+SCHEMA_FILE = "plan.schema.json"
+
+DECIMALS_MM = 3
+DECIMALS_UNIT = 6  # unit vectors, probabilities, utilities
+
+Triple = tuple[float, float, float]
+# A list of numbers only, spread over lines by json.dumps. Line breaks inside strings are escaped in
+# JSON, so that this never matches text.
+_NUMBERS = re.compile(r"\[\n\s+(-?\d[^\[\]{}\"]*?)\n\s*\]")
+
+
+def plan_document(plan: Plan) -> PlanDocument:
+    """Turn a plan into the object that plan.json holds.
+
+    Raises OutputError naming every number or name that the format does not allow.
+    """
+    provenance = {"created": datetime.now(UTC).isoformat(timespec="seconds"), **plan.provenance}
+    provenance["timings_s"] = {name: round(s, 3) for name, s in plan.timings_s.items()}
+    values = {
+        "schema_version": SCHEMA_VERSION,
+        "disclaimer": DISCLAIMER,
+        "frame": {"frame_of_reference_uid": plan.ct_grid.frame_of_reference_uid},
+        "ct": _ct(plan),
+        "anatomy": _anatomy(plan.anatomy),
+        "trajectories": [trajectory_values(item) for item in plan.trajectories],
+        "rejections": _sorted(plan.rejections),
+        "warnings": list(plan.warnings),
+        "config": plan.configuration.model_dump(mode="json"),
+        "provenance": provenance,
+    }
+    try:
+        return PlanDocument.model_validate(values)
+    except ValidationError as error:
+        raise OutputError(
+            f"plan.json was not written, because the plan breaks its own format: {_tell(error)}."
+        ) from error
+
+
+def plan_text(plan: Plan) -> str:
+    """Return the text of plan.json, checked against the schema."""
+    values = plan_document(plan).model_dump(mode="json", exclude_none=True)
+    problems = _problems(values)
+    if problems:
+        raise OutputError(
+            f"plan.json was not written, because the plan breaks its own format: {problems}."
+        )
+    text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+    return _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
+
+
+def write_plan_json(plan: Plan, path: Path) -> None:
+    """Write plan.json to a path."""
+    path.write_text(plan_text(plan), encoding="utf-8")
+
+
+def read_plan(folder: Path) -> PlanDocument:
+    """Read and check the plan.json of a plan folder.
+
+    Raises ConfigurationError where there is none, UnsuitableCtError where it is damaged.
+    """
+    path = Path(folder) / FILE_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{folder} is not a plan folder: {FILE_NAME} cannot be read there ({error.strerror}). "
+            "Give the folder that `planner plan --output` wrote."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UnsuitableCtError(_damaged(path, "it is not UTF-8 text")) from error
+    try:
+        values = json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise UnsuitableCtError(_damaged(path, str(error))) from error
+    return _checked(values, path)
+
+
+def _checked(values: Any, path: Path) -> PlanDocument:
+    if not isinstance(values, dict):
+        raise UnsuitableCtError(_damaged(path, "the file holds no object"))
+    version = values.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise UnsuitableCtError(
+            f"{path} has schema_version {version!r}; this program reads {SCHEMA_VERSION!r}. "
+            "Plan again with this version, or read it with the one that wrote it."
+        )
+    problems = _problems(values)
+    if problems:
+        raise UnsuitableCtError(_damaged(path, problems))
+    try:
+        return PlanDocument.model_validate(values)
+    except ValidationError as error:
+        raise UnsuitableCtError(_damaged(path, _tell(error))) from error
+
+
+def trajectory_values(item: ScoredTrajectory) -> dict[str, Any]:
+    """Return one trajectory as plan.json words it."""
+    path = item.trajectory
+    return {
+        "id": item.id,
+        "rank": item.rank,
+        **_path(path),
+        "clearance": {
+            structure.value: _clearance(item.clearances[structure])
+            for structure in Structure
+            if structure in item.clearances
+        },
+        "breach_probability": {
+            name: round(float(p), DECIMALS_UNIT) for name, p in item.breach_probability.items()
+        },
+        "score": round(float(item.score), DECIMALS_UNIT),
+        "criteria": [
+            {
+                "name": criterion.name,
+                "value": round(float(criterion.value), DECIMALS_UNIT),
+                "unit": criterion.unit,
+                "utility": round(float(criterion.utility), DECIMALS_UNIT),
+                "weight": round(float(criterion.weight), DECIMALS_UNIT),
+            }
+            for criterion in item.criteria
+        ],
+        "measures": {k: round(float(v), DECIMALS_UNIT) for k, v in _sorted(item.measures).items()},
+        "warnings": list(item.warnings),
+    }
+
+
+def _path(path: Trajectory) -> dict[str, Any]:
+    skin, entry, tip = (point_mm(p) for p in (path.skin_entry, path.bone_entry, path.tip))
+    return {
+        "technique": path.technique.value,
+        "side": path.side,
+        "level": path.level,
+        "needle": {
+            "gauge": path.needle.gauge,
+            "outer_diameter_mm": path.needle.outer_diameter_mm,
+        },
+        "skin_entry_mm": skin,
+        "bone_entry_mm": entry,
+        "tip_mm": tip,
+        "skin_to_tip_mm": _length(skin, tip),
+        "intraosseous_length_mm": _length(entry, tip),
+    }
+
+
+def _clearance(item: Clearance) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "distance_mm": _mm(item.distance_mm),
+        "witness_mm": point_mm(item.witness),
+        "depth_mm": _mm(item.depth_mm),
+    }
+    if item.structure is Structure.FORAMINA:
+        values["structure"] = item.label
+    return values
+
+
+def _ct(plan: Plan) -> dict[str, Any]:
+    source = plan.ct
+    return {
+        "series_instance_uid": source.series_instance_uid,
+        "sha256": source.sha256,
+        "size": plan.ct_grid.shape,
+        "spacing_mm": _triple(plan.ct_grid.spacing_mm, DECIMALS_UNIT),
+        "study_instance_uid": source.study_instance_uid,
+        "kind": source.kind,
+        "series_description": source.series_description,
+        "convolution_kernel": source.convolution_kernel,
+        "patient_position": source.patient_position,
+        "slice_thickness_mm": source.slice_thickness_mm,
+        "choice": source.choice,
+    }
+
+
+def _anatomy(anatomy: Anatomy) -> dict[str, Any]:
+    left, posterior, cranial = (_triple(axis, DECIMALS_UNIT) for axis in anatomy.frame.axes.T)
+    return {
+        "source": anatomy.source,
+        "confidence": round(float(anatomy.confidence), DECIMALS_UNIT),
+        "confidences": {
+            name: round(float(c), DECIMALS_UNIT) for name, c in _sorted(anatomy.confidences).items()
+        },
+        "s1_endplate": {
+            "centre_mm": point_mm(anatomy.endplate_centre),
+            "normal": _triple(anatomy.endplate_normal, DECIMALS_UNIT),
+        },
+        "sacral_frame": {
+            "origin_mm": point_mm(anatomy.frame.origin),
+            "left": left,
+            "posterior": posterior,
+            "cranial": cranial,
+        },
+        "foramina": [_foramen(item) for item in sorted(anatomy.foramina, key=lambda f: f.name)],
+    }
+
+
+def _foramen(item: Foramen) -> dict[str, Any]:
+    return {
+        "level": item.level,
+        "side": item.side,
+        "centre_mm": point_mm(item.centre),
+        "ventral_mm": point_mm(item.ventral),
+        "dorsal_mm": point_mm(item.dorsal),
+        "width_mm": _mm(item.width_mm),
+        "confidence": round(float(item.confidence), DECIMALS_UNIT),
+    }
+
+
+def point_mm(point: ArrayLike) -> Triple:
+    """Round a (3,) patient point as plan.json does."""
+    return _triple(point, DECIMALS_MM)
+
+
+def _triple(values: ArrayLike, decimals: int) -> Triple:
+    x, y, z = (round(float(v), decimals) + 0.0 for v in np.asarray(values, float))
+    return x, y, z
+
+
+def _mm(value: float) -> float:
+    return round(float(value), DECIMALS_MM) + 0.0
+
+
+def _length(first: Triple, second: Triple) -> float:
+    return _mm(float(np.linalg.norm(np.subtract(second, first))))
+
+
+def _sorted(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: values[name] for name in sorted(values)}
+
+
+@cache
+def _validator() -> Any:
+    text = resources.files("planner.export").joinpath(SCHEMA_FILE).read_text(encoding="utf-8")
+    return jsonschema.Draft202012Validator(json.loads(text))
+
+
+def _problems(values: Any) -> str:
+    return _join(
+        f"{'.'.join(str(part) for part in item.absolute_path) or 'plan'}: {item.message}"
+        for item in _validator().iter_errors(values)
+    )
+
+
+def _tell(error: ValidationError) -> str:
+    return _join(
+        f"{'.'.join(str(part) for part in item['loc']) or 'plan'}: {item['msg']}, "
+        f"got {str(item['input'])[:80]}"
+        for item in error.errors()
+    )
+
+
+def _join(lines: Iterable[str], most: int = 5) -> str:
+    found = list(lines)
+    extra = f"; and {len(found) - most} more" if len(found) > most else ""
+    return "; ".join(found[:most]) + extra
+
+
+def _damaged(path: Path, why: str) -> str:
+    return f"{path} is not a valid plan: {why}. Plan again, or restore the file."
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"the number {name} is not finite")

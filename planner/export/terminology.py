@@ -1,0 +1,70 @@
+"""How segments are coloured and coded.
+
+Colours are Okabe and Ito's, which stay apart for colour-blind eyes. Codes are SNOMED CT where a
+code is known to be right; sacral foramina get a private code (scheme 99PLANNER, as DICOM allows)
+within the region of the sacrum, rather than one that means something else.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from planner.model.anatomy import LABELS, LEVELS, SIDES
+
+Colour = tuple[float, float, float]
+Code = tuple[str, str, str]
+
+BONE: Colour = (0.0, 0.62, 0.45)
+CANAL: Colour = (0.34, 0.71, 0.91)
+FORAMEN: Colour = (0.94, 0.89, 0.26)
+HIP: Colour = (0.80, 0.47, 0.65)
+LUMBAR: Colour = (0.72, 0.72, 0.72)
+NEEDLE: Colour = (0.90, 0.45, 0.0)
+
+ANATOMICAL: Code = ("SCT", "123037004", "Anatomical Structure")
+SACRUM: Code = ("SCT", "54735007", "Sacrum")
+MODIFIERS: dict[str, Code] = {
+    "left": ("SCT", "7771000", "Left"),
+    "right": ("SCT", "24028007", "Right"),
+}
+NOTHING: Code = ("", "", "")
+
+
+def _colours() -> dict[str, Colour]:
+    colours = {"sacrum": BONE, "sacral_canal": CANAL, "l5": LUMBAR}
+    for name in LABELS:
+        if name.startswith("foramen"):
+            colours[name] = FORAMEN
+        if name.startswith("hip"):
+            colours[name] = HIP
+    return colours
+
+
+COLOURS = MappingProxyType(_colours())
+"""Segment name to red, green, blue, each 0 to 1."""
+
+
+def _entry(kind: Code, side: str = "", region: Code = NOTHING) -> str:
+    codes = [ANATOMICAL, kind, MODIFIERS.get(side, NOTHING)]
+    parts = ["Segmentation category and type - planner"]
+    parts += ["^".join(code) for code in codes]
+    parts += ["Anatomic codes - DICOM master list", "^".join(region), "^".join(NOTHING)]
+    return "~".join(parts)
+
+
+def _terminology() -> dict[str, str]:
+    entries = {
+        "sacrum": _entry(SACRUM),
+        "sacral_canal": _entry(("SCT", "61853006", "Spinal canal"), region=SACRUM),
+        "l5": _entry(("SCT", "49668003", "L5 vertebra")),
+    }
+    for side in SIDES:
+        entries[f"hip_{side}"] = _entry(("SCT", "29836001", "Hip"), side)
+        for level in LEVELS:
+            code = ("99PLANNER", f"foramen_{level.lower()}", f"{level} sacral foramen")
+            entries[f"foramen_{level.lower()}_{side}"] = _entry(code, side, SACRUM)
+    return entries
+
+
+TERMINOLOGY = MappingProxyType(_terminology())
+"""Segment name to 3D Slicer's terminology entry."""

@@ -1,0 +1,134 @@
+from pathlib import Path
+
+import pytest
+
+from planner.errors import OutputError
+from planner.export.atomic import check_file, check_folder, write_file, write_folder
+
+KNOWN = ("plan.json", "overview.png", "report.html")
+
+
+def put(text: str):
+    return lambda path: path.write_text(text, encoding="utf-8")
+
+
+def fail(path: Path) -> None:
+    path.write_text("half", encoding="utf-8")
+    raise OSError(28, "No space left on device")
+
+
+def listing(folder: Path) -> dict[str, str]:
+    return {
+        str(p.relative_to(folder)): p.read_text(encoding="utf-8")
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    folder = tmp_path / "plan"
+    folder.mkdir()
+    for name in ("plan.json", "overview.png", "report.html", "notes.txt"):
+        (folder / name).write_text(f"old {name}", encoding="utf-8")
+    (folder / "mine").mkdir()
+    (folder / "mine" / "x.txt").write_text("mine", encoding="utf-8")
+    return folder
+
+
+def test_a_new_folder_appears_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "plan"
+    write_folder(folder, {"plan.json": put("a"), "overview.png": put("b")}, KNOWN)
+    assert listing(tmp_path) == {"deep/plan/plan.json": "a", "deep/plan/overview.png": "b"}
+
+
+def test_a_failure_midway_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"No space left on device.*Nothing was left behind"):
+        write_folder(tmp_path / "deep" / "plan", {"plan.json": put("a"), "x": fail}, KNOWN)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_defect_midway_leaves_nothing_behind_and_is_not_hidden(tmp_path: Path) -> None:
+    def defect(path: Path) -> None:
+        raise RuntimeError("defect")
+
+    with pytest.raises(RuntimeError, match="defect"):
+        write_folder(tmp_path / "plan", {"plan.json": put("a"), "x": defect}, KNOWN)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_folder_is_untouched_without_overwrite(old: Path) -> None:
+    before = listing(old)
+    with pytest.raises(OutputError, match=r"exists already.*--overwrite"):
+        write_folder(old, {"plan.json": put("new")}, KNOWN)
+    assert listing(old) == before
+
+
+def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
+    (tmp_path / "plan").mkdir()
+    write_folder(tmp_path / "plan", {"plan.json": put("a")}, KNOWN)
+    assert listing(tmp_path / "plan") == {"plan.json": "a"}
+
+
+def test_overwrite_replaces_known_files_only(old: Path) -> None:
+    write_folder(old, {"plan.json": put("new"), "overview.png": put("new")}, KNOWN, overwrite=True)
+    assert listing(old) == {
+        "plan.json": "new",
+        "overview.png": "new",
+        "notes.txt": "old notes.txt",
+        "mine/x.txt": "mine",
+    }
+
+
+def test_a_failed_overwrite_changes_nothing(old: Path) -> None:
+    before = listing(old)
+    with pytest.raises(OutputError):
+        write_folder(old, {"plan.json": put("new"), "overview.png": fail}, KNOWN, overwrite=True)
+    assert listing(old) == before
+
+
+def test_a_failure_while_swapping_puts_the_old_files_back(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = listing(old)
+    rename = Path.rename
+
+    def stumble(self: Path, target: Path) -> Path:
+        if self.read_text(encoding="utf-8") == "new picture":
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", stumble)
+    writers = {"plan.json": put("new"), "overview.png": put("new picture")}
+    with pytest.raises(OutputError, match="Input/output error"):
+        write_folder(old, writers, KNOWN, overwrite=True)
+    assert listing(old) == before
+
+
+def test_results_never_go_among_the_images(tmp_path: Path) -> None:
+    ct = tmp_path / "ct"
+    ct.mkdir()
+    for place in (ct, ct / "plan", ct / "a" / ".." / "plan"):
+        with pytest.raises(OutputError, match="inside the CT's folder"):
+            check_folder(place, overwrite=True, reserved=ct)
+    check_folder(tmp_path / "plan", overwrite=False, reserved=ct)
+
+
+def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "plan").write_text("x", encoding="utf-8")
+    with pytest.raises(OutputError, match="is not a folder"):
+        check_folder(tmp_path / "plan", overwrite=True)
+    with pytest.raises(OutputError, match="not a folder that can be written to"):
+        check_folder(tmp_path / "plan" / "deeper", overwrite=True)
+
+
+def test_single_files(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.seg.nrrd"
+    write_file(path, put("first"))
+    with pytest.raises(OutputError, match="exists already"):
+        check_file(path, overwrite=False)
+    with pytest.raises(OutputError, match="No space"):
+        write_file(path, fail)
+    assert listing(tmp_path) == {"new/a.seg.nrrd": "first"}
+    with pytest.raises(OutputError, match="is a folder"):
+        check_file(tmp_path, overwrite=True)
