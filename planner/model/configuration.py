@@ -79,6 +79,7 @@ WEIGHTS: dict[str, float] = {
     "entry_incidence": 0.5,
     "in_plane": 0.5,
     "skin_length": 0.25,
+    "target_distance": 2.0,
 }
 """How much each soft criterion counts, relative to the others. Assumed."""
 

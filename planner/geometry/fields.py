@@ -1,0 +1,365 @@
+"""Scalar fields along straight paths: least margins, crossings, displaced paths.
+
+Kernels work on one lattice in continuous indices; the typed functions above them take patient LPS
+points, mm. A field is a signed distance in mm, positive where a path may go; a path is a segment
+from its start to its end with a radius. What the fields mean is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from planner.geometry.grid import Float, Grid
+from planner.geometry.sampling import sample
+
+Array = NDArray[Any]
+
+FAR_MM = 1e3
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """A scalar field on an isotropic grid.
+
+    values: (I, J, K) float32, mm. outside: the value of every point off the grid.
+    """
+
+    grid: Grid
+    values: NDArray[np.float32]
+    outside: float = FAR_MM
+
+    def __post_init__(self) -> None:
+        if self.values.shape != self.grid.shape:
+            raise ValueError(f"field {self.values.shape} does not fit the grid {self.grid.shape}")
+        self.values.setflags(write=False)
+
+    @property
+    def step_mm(self) -> float:
+        """Voxel size, mm."""
+        return float(self.grid.spacing_mm.min())
+
+    def at(self, points: ArrayLike) -> Float:
+        """Interpolate at (..., 3) patient points, mm."""
+        return sample(self.values, self.grid, points, self.outside).astype(np.float64)
+
+    def gradient_at(self, points: Float, reach_mm: float) -> Float:
+        """Unit gradient at (N, 3) patient points by central differences over reach_mm."""
+        moves = reach_mm * np.vstack([np.eye(3), -np.eye(3)])
+        around = self.at(np.asarray(points, float)[:, None, :] + moves)
+        slope = around[:, :3] - around[:, 3:]
+        size = np.linalg.norm(slope, axis=1, keepdims=True)
+        return np.asarray(np.divide(slope, size, out=np.zeros_like(slope), where=size > 1e-9))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a needle's place spreads: standard deviations, mm (tan_angle is mm per mm of depth)."""
+
+    entry_mm: float
+    tan_angle: float
+    depth_mm: float
+    boundary_mm: float
+
+    def at(self, depth_mm: ArrayLike) -> Float:
+        """Lateral standard deviation (mm) at depths: entry, angle and boundary in quadrature."""
+        depth = np.asarray(depth_mm, float)
+        return np.asarray(
+            np.sqrt(self.entry_mm**2 + (depth * self.tan_angle) ** 2 + self.boundary_mm**2)
+        )
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _at(values: Array, x: float, y: float, z: float, outside: float) -> float:
+    ni, nj, nk = values.shape
+    if not (0.0 <= x <= ni - 1.0 and 0.0 <= y <= nj - 1.0 and 0.0 <= z <= nk - 1.0):
+        return outside
+    i = min(int(x), ni - 2)
+    j = min(int(y), nj - 2)
+    k = min(int(z), nk - 2)
+    fx, fy, fz = x - i, y - j, z - k
+    low = (values[i, j, k] * (1 - fx) + values[i + 1, j, k] * fx) * (1 - fy) + (
+        values[i, j + 1, k] * (1 - fx) + values[i + 1, j + 1, k] * fx
+    ) * fy
+    high = (values[i, j, k + 1] * (1 - fx) + values[i + 1, j, k + 1] * fx) * (1 - fy) + (
+        values[i, j + 1, k + 1] * (1 - fx) + values[i + 1, j + 1, k + 1] * fx
+    ) * fy
+    return low * (1 - fz) + high * fz  # type: ignore[no-any-return]
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _margins(
+    values: Array,
+    starts: Array,
+    ends: Array,
+    spacing: float,
+    radius: float,
+    spread: Array,
+    floor: float,
+    outside: float,
+    step: float,
+    z: Array,
+    least: Array,
+) -> None:
+    for n in range(starts.shape[0]):
+        dx, dy, dz = ends[n] - starts[n]
+        length = np.sqrt(dx * dx + dy * dy + dz * dz) * spacing
+        steps = max(1, int(np.ceil(length / step)))
+        worst_z, worst = 1e9, 1e9
+        for s in range(steps, -1, -1):
+            t = s / steps
+            value = _at(
+                values,
+                starts[n, 0] + t * dx,
+                starts[n, 1] + t * dy,
+                starts[n, 2] + t * dz,
+                outside,
+            )
+            margin = value - radius
+            worst = min(worst, margin)
+            if margin < floor:
+                worst_z = -1e9
+                break
+            depth = t * length
+            variance = spread[0] ** 2 + (depth * spread[1]) ** 2 + spread[3] ** 2
+            if s == steps:
+                variance += spread[2] ** 2
+            worst_z = min(worst_z, margin / np.sqrt(variance))
+        z[n] = worst_z
+        least[n] = worst
+
+
+def least_margins(
+    field: Field, starts: Float, ends: Float, radius_mm: float, spread: Spread, floor_mm: float
+) -> tuple[Float, Float]:
+    """Walk (N, 3) starts to ends; return least margin over spread, and least margin (mm), (N,).
+
+    Margin: field minus radius. Where it falls below floor_mm the walk stops: the first is -inf
+    and the second the margin at the stop. The spread's depth counts at the end point only.
+    """
+    z, least = np.empty(len(starts)), np.empty(len(starts))
+    sds = np.array([spread.entry_mm, spread.tan_angle, spread.depth_mm, spread.boundary_mm])
+    sds[3] = max(sds[3], 1e-3)
+    _margins(
+        field.values,
+        np.ascontiguousarray(field.grid.to_ijk(starts)),
+        np.ascontiguousarray(field.grid.to_ijk(ends)),
+        field.step_mm,
+        radius_mm,
+        sds,
+        floor_mm,
+        field.outside,
+        field.step_mm,
+        z,
+        least,
+    )
+    z[z <= -1e9] = -np.inf
+    return z, least
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _exits(
+    values: Array, starts: Array, directions: Array, reach: float, step: float, out: Array
+) -> None:
+    for n in range(starts.shape[0]):
+        before = _at(values, starts[n, 0], starts[n, 1], starts[n, 2], 1.0)
+        out[n] = 0.0 if before >= 0.0 else reach
+        if before >= 0.0:
+            continue
+        t = 0.0
+        while t < reach:
+            t += step
+            now = _at(
+                values,
+                starts[n, 0] + t * directions[n, 0],
+                starts[n, 1] + t * directions[n, 1],
+                starts[n, 2] + t * directions[n, 2],
+                1.0,
+            )
+            if now >= 0.0:
+                out[n] = t - step * now / (now - before)
+                break
+            before = now
+
+
+def exit_distances(field: Field, starts: Float, directions: Float, reach_mm: float) -> Float:
+    """Distance (N,) along unit directions at which (N, 3) starts leave the field's inside (< 0).
+
+    0 for starts outside, reach_mm where the inside does not end; the grid's border is an end.
+    """
+    out = np.empty(len(starts))
+    step = field.step_mm
+    _exits(
+        field.values,
+        np.ascontiguousarray(field.grid.to_ijk(starts)),
+        np.ascontiguousarray(directions @ field.grid.ijk_from_patient[:3, :3].T * step),
+        reach_mm / step,
+        0.5,
+        out,
+    )
+    return np.asarray(out * step)
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _lowest(
+    values: Array, starts: Array, ends: Array, outside: float, step: float, out: Array
+) -> None:
+    for n in range(starts.shape[0]):
+        delta = ends[n] - starts[n]
+        low, high = 0.0, 1.0
+        for a in range(3):
+            if abs(delta[a]) < 1e-12:
+                if starts[n, a] < 0 or starts[n, a] > values.shape[a] - 1:
+                    high = -1.0
+                continue
+            t0 = -starts[n, a] / delta[a]
+            t1 = (values.shape[a] - 1 - starts[n, a]) / delta[a]
+            low, high = max(low, min(t0, t1)), min(high, max(t0, t1))
+        out[n] = outside
+        if high < low:
+            continue
+        length = np.sqrt((delta * delta).sum()) * (high - low)
+        steps = max(1, int(np.ceil(length / step)))
+        for s in range(steps + 1):
+            t = low + s / steps * (high - low)
+            value = _at(
+                values,
+                starts[n, 0] + t * delta[0],
+                starts[n, 1] + t * delta[1],
+                starts[n, 2] + t * delta[2],
+                outside,
+            )
+            out[n] = min(out[n], value)
+
+
+def path_minimum(field: Field, starts: Float, ends: Float) -> Float:
+    """Least value (N,) of a field over the segments from (N, 3) starts to ends, mm.
+
+    Parts off the grid do not count: a segment that never meets it gets the field's `outside`.
+    """
+    out = np.empty(len(starts))
+    _lowest(
+        field.values,
+        np.ascontiguousarray(field.grid.to_ijk(starts)),
+        np.ascontiguousarray(field.grid.to_ijk(ends)),
+        field.outside,
+        1.0,
+        out,
+    )
+    return out
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _settle(
+    values: Array, starts: Array, ends: Array, threshold: float, outside: float, out: Array
+) -> None:
+    for n in range(starts.shape[0]):
+        delta = ends[n] - starts[n]
+        length = np.sqrt((delta * delta).sum())
+        steps = max(1, int(np.ceil(length / 0.5)))
+        out[n] = 0.0
+        above = threshold
+        for s in range(steps, -1, -1):
+            p = starts[n] + s / steps * delta
+            value = _at(values, p[0], p[1], p[2], outside)
+            if value < threshold:
+                part = 0.0
+                if s < steps and above > value:
+                    part = (threshold - value) / (above - value)
+                out[n] = length * min(1.0, (s + part) / steps)
+                break
+            above = value
+
+
+def settling_depths(field: Field, starts: Float, ends: Float, threshold_mm: float) -> Float:
+    """Depth (N,) from the start beyond which the field stays at or above a threshold, mm."""
+    out = np.empty(len(starts))
+    _settle(
+        field.values,
+        np.ascontiguousarray(field.grid.to_ijk(starts)),
+        np.ascontiguousarray(field.grid.to_ijk(ends)),
+        threshold_mm,
+        field.outside,
+        out,
+    )
+    return np.asarray(out * field.step_mm)
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _displaced(
+    stack: Array,
+    start: Array,
+    axes: Array,
+    length: float,
+    moves: Array,
+    outside: float,
+    step: float,
+    out: Array,
+) -> None:
+    ni, nj, nk, fields = stack.shape
+    for n in range(moves.shape[0]):
+        end = max(0.0, length + moves[n, 4])
+        steps = max(1, int(np.ceil(end / step)))
+        for f in range(fields):
+            out[n, f] = outside
+        for s in range(steps + 1):
+            depth = end * s / steps
+            a = moves[n, 0] + depth * moves[n, 2]
+            b = moves[n, 1] + depth * moves[n, 3]
+            x = start[0] + depth * axes[0, 0] + a * axes[1, 0] + b * axes[2, 0]
+            y = start[1] + depth * axes[0, 1] + a * axes[1, 1] + b * axes[2, 1]
+            z = start[2] + depth * axes[0, 2] + a * axes[1, 2] + b * axes[2, 2]
+            if not (0.0 <= x <= ni - 1.0 and 0.0 <= y <= nj - 1.0 and 0.0 <= z <= nk - 1.0):
+                continue
+            i, j, k = min(int(x), ni - 2), min(int(y), nj - 2), min(int(z), nk - 2)
+            fx, fy, fz = x - i, y - j, z - k
+            for f in range(fields):
+                value = (
+                    (stack[i, j, k, f] * (1 - fx) + stack[i + 1, j, k, f] * fx) * (1 - fy)
+                    + (stack[i, j + 1, k, f] * (1 - fx) + stack[i + 1, j + 1, k, f] * fx) * fy
+                ) * (1 - fz) + (
+                    (stack[i, j, k + 1, f] * (1 - fx) + stack[i + 1, j, k + 1, f] * fx) * (1 - fy)
+                    + (stack[i, j + 1, k + 1, f] * (1 - fx) + stack[i + 1, j + 1, k + 1, f] * fx)
+                    * fy
+                ) * fz
+                out[n, f] = min(out[n, f], value)
+
+
+def displaced_minima(
+    stack: Array, grid: Grid, start: Float, end: Float, moves: Float, step_mm: float
+) -> Float:
+    """Least value of each field of a stack over displaced copies of one path.
+
+    stack: (I, J, K, F) on an isotropic grid, mm. start, end: (3,) patient, mm. moves: (N, 5), two
+    lateral offsets at the start (mm), two lateral slopes (mm per mm of depth), and a shift of the
+    end along the path (mm). Returns (N, F); parts of a path off the grid do not count.
+    """
+    spacing = float(grid.spacing_mm.min())
+    axes = perpendicular_axes(np.asarray(end, float) - start)
+    scaled = np.array(moves, float)
+    scaled[:, [0, 1, 4]] /= spacing
+    out = np.empty((len(moves), stack.shape[3]))
+    _displaced(
+        stack,
+        np.ascontiguousarray(grid.to_ijk(start)),
+        np.ascontiguousarray(axes @ grid.direction),
+        float(np.linalg.norm(np.asarray(end) - start)) / spacing,
+        scaled,
+        FAR_MM,
+        step_mm / spacing,
+        out,
+    )
+    return out
+
+
+def perpendicular_axes(along: Float) -> Float:
+    """(3, 3) orthonormal rows: the unit vector along, and two across it; deterministic."""
+    first = np.asarray(along, float) / np.linalg.norm(along)
+    helper = np.eye(3)[int(np.argmin(np.abs(first)))]
+    second = np.cross(first, helper)
+    second /= np.linalg.norm(second)
+    return np.vstack([first, second, np.cross(first, second)])

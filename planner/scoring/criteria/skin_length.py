@@ -1,0 +1,28 @@
+"""How short the way from skin to tip is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.model.configuration import Configuration
+from planner.model.trajectory import Criterion
+from planner.scoring.criteria.ramp import ramp
+from planner.scoring.evidence import Evidence
+
+# Skin to tip of the shortest technique under 40 mm of tissue (techniques: 71-76 mm).
+GOOD_MM = 75.0
+
+
+@dataclass(frozen=True)
+class SkinLength:
+    """How short the way from skin to tip is."""
+
+    name: str = "skin_length"
+
+    def rate(
+        self, evidence: Evidence, breach: dict[str, float], configuration: Configuration
+    ) -> Criterion | None:
+        """Return value and utility, or None where the criterion does not apply."""
+        value, limit = evidence.skin_to_tip_mm, configuration.limits.skin_to_tip_mm
+        weight = configuration.weights[self.name]
+        return Criterion(self.name, value, "mm", ramp(value, limit, GOOD_MM), weight)
