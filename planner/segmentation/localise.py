@@ -91,7 +91,7 @@ def _stencil(points: Float, weights: Float, cell_mm: float) -> tuple[NDArray[np.
     away = ndimage.distance_transform_edt(kernel == 0) * cell_mm
     empty = (away > EMPTY_MM[0]) & (away < EMPTY_MM[1])
     kernel[empty] = -total / max(int(empty.sum()), 1)
-    return kernel / total, low
+    return np.asarray(kernel / total, dtype=np.float32), low
 
 
 def _correlate(
