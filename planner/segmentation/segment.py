@@ -19,12 +19,13 @@ from planner.geometry.distance import signed_distance
 from planner.geometry.grid import Grid
 from planner.geometry.sampling import resample
 from planner.geometry.voxelise import voxelise
-from planner.model.anatomy import LABELS
+from planner.model.anatomy import LABELS, Side
 from planner.model.volume import Volume
 from planner.segmentation.channels import CORE_MM, channel_fields, envelope, split_channels
 from planner.segmentation.confidence import confidences
 from planner.segmentation.cut import CutSettings, directed_cut
 from planner.segmentation.fit import IMAGE_MM, Fitted, fit
+from planner.segmentation.hips import complete_hips
 from planner.segmentation.localise import Localisation, localise
 from planner.segmentation.template import Template, build_template
 
@@ -34,6 +35,9 @@ FINEST_NEEDED_MM = 1.5
 """Labels are kept on a grid at least this fine; thicker slices are subdivided."""
 HIP_GAP_MM = -0.5
 """The sacrum may reach this far into a fitted hip, whose border has an error of its own."""
+
+SURROUNDINGS_MM = np.array([45.0, 45.0, 30.0])
+"""Room around the sacrum, in LPS, in which hips are completed: the posterior iliac spines."""
 
 Progress = Callable[[str, float], None]
 
@@ -72,10 +76,17 @@ def segment(volume: Volume, progress: Progress | None = None) -> Segmentation:
     fitted, image, grid = fit(volume, template, found, lambda share: tell("fit", 0.2 + 0.5 * share))
     tell("cut", 0.7)
     membership, cut_grid, channels, open_shares = refine(image, grid, fitted)
+    tell("hips", 0.85)
+    box, around = surroundings(grid, fitted)
+    whole = resample((membership > 0.5).astype(np.float32), cut_grid, around, 0.0) > 0.5
+    for mask in channels.values():
+        whole |= resample(mask.astype(np.float32), cut_grid, around, 0.0) > 0.5
+    hips = complete_hips(np.ascontiguousarray(image[box]), around, fitted, whole)
     tell("label", 0.9)
     parts = confidences(image, grid, fitted, open_shares)
     target = label_grid(volume.grid)
     labels = paint(fitted, membership, channels, cut_grid, target)
+    add_hips(labels, target, hips, around)
     tell("label", 1.0)
     return Segmentation(
         labels,
@@ -150,6 +161,30 @@ def refine(
     for mask in channels.values():
         membership[mask] = np.minimum(membership[mask], 0.0)
     return membership, near, channels, shares
+
+
+def surroundings(grid: Grid, fitted: Fitted) -> tuple[tuple[slice, ...], Grid]:
+    """The part of an image's grid that a needle can reach beside the sacrum, as slices and grid."""
+    low = np.floor(grid.to_ijk(fitted.hull.vertices.min(axis=0) - SURROUNDINGS_MM)).astype(int)
+    high = np.ceil(grid.to_ijk(fitted.hull.vertices.max(axis=0) + SURROUNDINGS_MM)).astype(int) + 1
+    low, high = np.maximum(low, 0), np.minimum(high, grid.shape)
+    box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    return box, grid.crop(low, high)
+
+
+def add_hips(
+    labels: NDArray[np.uint8], target: Grid, hips: dict[Side, NDArray[np.bool_]], source: Grid
+) -> None:
+    """Paint completed hips over the background and L5 of a label map, in place."""
+    ijk = target.to_ijk(source.corners())
+    low = np.maximum(np.floor(ijk.min(axis=0)).astype(int), 0)
+    high = np.minimum(np.ceil(ijk.max(axis=0)).astype(int) + 1, target.shape)
+    box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    part = target.crop(low, high)
+    view = labels[box]
+    for side, mask in hips.items():
+        here = resample(mask.astype(np.float32), source, part, 0.0) > 0.5
+        view[here & ((view == 0) | (view == LABELS["l5"]))] = LABELS[f"hip_{side}"]
 
 
 def largest(mask: NDArray[np.bool_], crumb_share: float = 0.01) -> NDArray[np.bool_]:
