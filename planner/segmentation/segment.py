@@ -30,7 +30,7 @@ from planner.segmentation.localise import Localisation, localise
 from planner.segmentation.template import Template, build_template
 
 CONTRAST_FLOOR = 0.2
-"""Pelves with the thinnest cortex measured 0.31 and more, other body parts 0.15 and less."""
+"""Measured: 0.27 and more on pelves (osteoporotic, thick-sliced), 0.14 and less on other parts."""
 FINEST_NEEDED_MM = 1.5
 """Labels are kept on a grid at least this fine; thicker slices are subdivided."""
 HIP_GAP_MM = -0.5

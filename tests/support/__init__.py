@@ -1,0 +1,1 @@
+"""Oracles and fixtures shared by the test folders."""
