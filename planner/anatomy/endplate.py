@@ -39,8 +39,10 @@ NORMAL_DEG = 26.0
 REACH_MM = 26.0
 """Largest distance of the patch's triangles from its centre: half the width and a little."""
 REFIT_MM = 2.5
-"""Depth at which a triangle's weight in the refit has fallen to none (biweight): labels carry errors
-of 1 mm, and a hard border at the slab would cut them off unevenly."""
+"""Depth at which a triangle's weight in the refit has fallen to none (biweight): labels carry
+errors of 1 mm, and a hard border at the slab would cut them off unevenly."""
+REFIT_DEG = 40.0
+"""Errors of 1 mm over centimetres turn triangles by 15 degrees; the refit still counts those."""
 REFITS = 12
 SMALLEST_MM2 = 350.0
 """An endplate measures about 1000 mm2 (47 x 28 mm ellipse); a third of it must be found flat."""
@@ -70,7 +72,7 @@ def find_endplate(
     lean = np.deg2rad(LEAN_DEG)
     up = np.cos(lean) * canal_up + np.sin(lean) * np.cross(canal_up, left)
     usable = (np.abs((centres - middle) @ left) < HALF_WIDTH_MM) & (
-        normals @ up > np.cos(np.deg2rad(SEARCH_DEG + NORMAL_DEG))
+        normals @ up > np.cos(np.deg2rad(SEARCH_DEG + REFIT_DEG))
     )
     patch = _Candidates(centres[usable], normals[usable], areas[usable], canal_top, left)
     seed = _best_slab(patch, up)
@@ -89,13 +91,13 @@ class _Candidates:
     canal_top: Float
     left: Float
 
-    def like(self, normal: Float) -> NDArray[np.bool_]:
+    def like(self, normal: Float, within_deg: float) -> NDArray[np.bool_]:
         """(N,) triangles that look along a normal, in front of the canal, near its top."""
         offset = self.points - self.canal_top
         height = offset @ normal
         low, high = ABOVE_CANAL_MM
         return np.asarray(
-            (self.looks @ normal > np.cos(np.deg2rad(NORMAL_DEG)))
+            (self.looks @ normal > np.cos(np.deg2rad(within_deg)))
             & (offset @ np.cross(normal, self.left) < BEHIND_CANAL_MM)
             & (height > low)
             & (height < high)
@@ -127,7 +129,7 @@ def _best_slab(patch: _Candidates, up: Float) -> tuple[Float, NDArray[np.bool_]]
     """Return normal and members of the slab that holds most area over all lattice normals."""
     best, found = 0.0, None
     for normal in _lattice(up, patch.left):
-        alike = patch.like(normal)
+        alike = patch.like(normal, NORMAL_DEG)
         if patch.areas[alike].sum() <= best:
             continue
         bins = np.floor((patch.points @ normal) / (SLAB_MM / 2)).astype(int)
@@ -148,7 +150,8 @@ def _refine(patch: _Candidates, normal: Float, members: NDArray[np.bool_]) -> En
         offset = patch.points - centre
         height = offset @ normal
         across = np.linalg.norm(offset - height[:, None] * normal, axis=1)
-        members = patch.like(normal) & (np.abs(height) < REFIT_MM) & (across < REACH_MM)
+        members = patch.like(normal, REFIT_DEG) & (np.abs(height) < REFIT_MM)
+        members &= across < REACH_MM
         area = float(patch.areas[members].sum())
         if area < SMALLEST_MM2:
             raise UntrustedAnatomyError(_MISSING.format(area=area, least=SMALLEST_MM2))

@@ -135,3 +135,25 @@ def joint_wishes(
     found = depth[:, usable][np.arange(len(points)), best]
     weight = np.clip((found - 40.0) / 160.0, 0.0, 1.0)
     return offsets[usable][best] - HALF_GAP_MM, weight.astype(float)
+
+
+def endplate_wishes(
+    image: NDArray[np.float32], grid: Grid, points: Float, normals: Float, reach_mm: float
+) -> tuple[Float, Float]:
+    """Find the S1 endplate: marrow below, disc above.
+
+    The lower endplate of L5 is as sharp and lies a disc's height (8 to 10 mm) further on, but has
+    the disc below and marrow above; broad means on both sides tell the two apart.
+    """
+    offsets = np.arange(-reach_mm - 9.0, reach_mm + 9.5, STEP_MM)
+    where = points[:, None, :] + offsets[None, :, None] * normals[:, None, :]
+    profile = np.clip(sample(image, grid, where, -100.0), *HU_RANGE).astype(np.float32)
+    per_mm = round(1.0 / STEP_MM)
+    broad = ndimage.uniform_filter1d(profile, 6 * per_mm + 1, axis=1)
+    usable = np.flatnonzero(np.abs(offsets) <= reach_mm)
+    step = broad[:, usable - 5 * per_mm] - broad[:, usable + 5 * per_mm]
+    edge = np.clip(profile[:, usable - per_mm] - profile[:, usable + per_mm], 0, 350)
+    value = 0.5 * edge + 1.5 * np.clip(step, -150, 150) - 40.0 * (offsets[usable] / reach_mm) ** 2
+    best = np.argmax(value, axis=1)
+    weight = np.clip(step[np.arange(len(points)), best] / 60.0, 0.0, 1.0)
+    return offsets[usable][best].astype(float), weight.astype(float)

@@ -22,6 +22,7 @@ from planner.segmentation.deform import (
     STAGES,
     Stage,
     border_wishes,
+    endplate_wishes,
     joint_wishes,
     smooth_displacement,
 )
@@ -35,6 +36,10 @@ HIP_WINDOW_MM = 7.0
 """Hips are smooth: a narrower window only follows noise and the acetabulum's rim."""
 JOINT_REACH_MM = 9.0
 MARGIN_MM = 16.0
+DISC_MM = 13.0
+"""Reach for the S1 endplate: a disc's height and its neighbours' endplates."""
+DISC_WINDOW_MM = 14.0
+"""Windows from which on the endplate is sought that far."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +83,21 @@ def facing(surface: Surface, others: list[Surface], reach_mm: float) -> NDArray[
     return np.asarray(near & opposed & ahead)
 
 
+def on_endplate(sacrum: Surface) -> NDArray[np.bool_]:
+    """(V,) vertices of a template's S1 endplate, in the template's frame."""
+    x, y, z = sacrum.vertices.T
+    return np.asarray(
+        (np.abs(x) < 20.0) & (np.abs(y) < 14.0) & (z > -5.0) & (sacrum.normals[:, 2] > 0.7)
+    )
+
+
 @dataclass(eq=False)
 class _Bone:
-    """A surface on its way into the image, and which of its vertices look into a joint."""
+    """A surface on its way into the image; which of its vertices look into a joint, or a disc."""
 
     surface: Surface
     joint: NDArray[np.bool_]
+    endplate: NDArray[np.bool_]
 
     def wishes(
         self, image: NDArray[np.float32], grid: Grid, stage: Stage
@@ -97,8 +111,14 @@ class _Bone:
             shifts[joint], weights[joint] = joint_wishes(
                 image, grid, points[joint], normals[joint], reach_mm
             )
+        plate = self.endplate[share]
+        if plate.any():
+            far_mm = max(reach_mm, DISC_MM) if stage.sigma_mm >= DISC_WINDOW_MM else reach_mm
+            shifts[plate], weights[plate] = endplate_wishes(
+                image, grid, points[plate], normals[plate], far_mm
+            )
         weights[~grid.contains(points)] = 0.0
-        return points, normals, np.clip(shifts, -reach_mm, reach_mm), weights
+        return points, normals, shifts, weights
 
     def move(self, displacement: Float) -> None:
         self.surface = self.surface.moved(self.surface.vertices + displacement)
@@ -126,15 +146,19 @@ def fit(
     sacrum = _Bone(
         template.sacrum.moved(place(template.sacrum.vertices)),
         facing(template.sacrum, list(template.hips.values()), JOINT_REACH_MM),
+        on_endplate(template.sacrum),
     )
     hips = {
         side: _Bone(
-            hip.moved(pose.apply(hip.vertices)), facing(hip, [template.sacrum], JOINT_REACH_MM)
+            hip.moved(pose.apply(hip.vertices)),
+            facing(hip, [template.sacrum], JOINT_REACH_MM),
+            np.zeros(len(hip.vertices), bool),
         )
         for side, hip in template.hips.items()
     }
     l5 = _Bone(
         template.l5.moved(pose.apply(template.l5.vertices)),
+        np.zeros(len(template.l5.vertices), bool),
         np.zeros(len(template.l5.vertices), bool),
     )
     start = sacrum.surface.vertices.copy()

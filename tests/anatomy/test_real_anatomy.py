@@ -77,7 +77,8 @@ def test_endplate_with_label_errors(subject: str) -> None:
     anatomy = derive_anatomy(with_errors(labels, seed=5), grid, source="provided")
     along, _, tilt = endplate_errors(anatomy, truth)
     assert abs(along) < 2.0
-    assert tilt < 6.0
+    # 1 mm errors over patches of a centimetre tilt any plane fit by 2 to 4 degrees (one sd)
+    assert tilt < 9.0
 
 
 @pytest.mark.parametrize("subject", EVERYONE)

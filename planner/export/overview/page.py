@@ -124,15 +124,14 @@ def _header(figure: Figure, plan: Plan, shown: list[ScoredTrajectory]) -> None:
     lines = [plan.ct.series_description, plan.ct.convolution_kernel, plan.ct.patient_position]
     size = "×".join(str(n) for n in plan.ct_grid.shape)
     spacing = "×".join(f"{s:.2f}" for s in plan.ct_grid.spacing_mm)
-    lines += [
-        f"{size} voxels of {spacing} mm",
-        f"series {plan.ct.series_instance_uid or 'without UID'}",
-    ]
+    lines += [f"{size} voxels of {spacing} mm"]
     _text(figure, MARGIN, top - 0.25, "   ".join(_clean(s) for s in lines if s), 6.5, color=MUTED)
     confidence = f"Anatomy {plan.anatomy.source}, confidence {plan.anatomy.confidence:.2f}"
     setting = f"{confidence}    needle {plan.configuration.needle}    placement error "
     setting += plan.configuration.placement_error_preset.replace("_", " ")
     _text(figure, WIDTH - MARGIN, top - 0.25, setting, 7.5, ha="right")
+    series = f"series {plan.ct.series_instance_uid or 'without UID'}"
+    _text(figure, 2.75, top, series, 6.0, color=MUTED)
     y = top - 0.42
     warnings = (*plan.warnings, *needle_warnings(shown))
     for line in warning_lines(warnings):
