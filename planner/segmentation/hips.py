@@ -64,15 +64,11 @@ def complete_hips(
 
 
 def _filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Fill what is ringed by bone in an axial or a coronal section: marrow, not pelvis."""
+    """Fill what is ringed by bone in a section along any axis: marrow, not pelvis."""
     out = mask.copy()
-    for axis in (2, 1):
-        for index in range(mask.shape[axis]):
-            section = np.take(mask, index, axis)
+    for axis in range(3):
+        sections, filled = np.moveaxis(mask, axis, 0), np.moveaxis(out, axis, 0)
+        for section, target in zip(sections, filled, strict=True):
             if section.any():
-                filled = ndimage.binary_fill_holes(section)
-                if axis == 2:
-                    out[:, :, index] |= filled
-                else:
-                    out[:, index, :] |= filled
+                target |= ndimage.binary_fill_holes(section)
     return out
