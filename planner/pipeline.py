@@ -38,7 +38,7 @@ from planner.model.configuration import Configuration
 from planner.model.plan import Plan
 from planner.model.trajectory import Needle, ScoredTrajectory, Technique, Trajectory
 from planner.model.volume import CtSource, Volume
-from planner.reading.labels import LabelMap, fit_to_volume, read_labels, read_mask, require
+from planner.reading.labels import LabelMap, fit_to_volume, read_labels, read_mask
 from planner.scoring.criteria import weighted_mean
 
 Progress = Callable[[str, float], None]
@@ -139,14 +139,11 @@ def find_anatomy(
 
 def provided_anatomy(labels: LabelMap, volume: Volume) -> Anatomy:
     """Derive the anatomy from a label map; segments that it lacks are found in the CT."""
-    require(labels, frozenset({"sacrum"}))
-    complete = getattr(segmentation, "complete_labels", None)
-    if complete is None or labels.names >= NEEDED:
-        require(labels, NEEDED)
+    if labels.names >= NEEDED:
         return anatomy_stage.derive_anatomy(
             labels.labels, labels.grid, source=labels.source, warnings=labels.warnings
         )
-    found = complete(labels.labels, labels.grid, volume)
+    found = segmentation.complete_labels(labels.labels, labels.grid, volume)
     return anatomy_stage.derive_anatomy(
         found.labels,
         found.grid,

@@ -17,7 +17,7 @@ import nrrd
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.errors import UnsuitableCtError, UntrustedAnatomyError
+from planner.errors import UnsuitableCtError
 from planner.geometry.grid import Float, Grid
 from planner.geometry.sampling import resample
 from planner.model.anatomy import LABELS
@@ -127,16 +127,6 @@ def fit_to_volume(labels: LabelMap, volume: Volume) -> LabelMap:
     return LabelMap(
         moved.astype(np.uint8), volume.grid, labels.names, labels.source, (*labels.warnings, note)
     )
-
-
-def require(labels: LabelMap, names: frozenset[str]) -> None:
-    """Refuse a label map that lacks some of the named segments (UntrustedAnatomyError)."""
-    missing = sorted(names - labels.names)
-    if missing:
-        raise UntrustedAnatomyError(
-            f"the label map lacks the segments {', '.join(missing)}; a plan needs them. Add them, "
-            "or leave --anatomy out so that the CT is segmented."
-        )
 
 
 def read_mask(path: Path, grid: Grid) -> tuple[NDArray[np.bool_], Grid]:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from export.toy import awkward_grids, toy_frame, toy_labels, toy_volume
 
-from planner.errors import UnsuitableCtError, UntrustedAnatomyError
+from planner.errors import UnsuitableCtError
 from planner.export.segmentation_nrrd import write_segmentation
 from planner.geometry.grid import Grid
 from planner.model.anatomy import LABELS
-from planner.reading.labels import LabelMap, fit_to_volume, read_labels, read_mask, require
+from planner.reading.labels import LabelMap, fit_to_volume, read_labels, read_mask
 
 GRIDS = awkward_grids()
 NIFTI_VALUES = {"l5": 27, "hip_left": 77, "hip_right": 78}
@@ -179,13 +179,6 @@ def test_labels_of_another_patient_are_refused() -> None:
     other = Grid(here.grid.shape, here.grid.patient_from_ijk, "9.9.9")
     with pytest.raises(UnsuitableCtError, match="another frame of reference"):
         fit_to_volume(LabelMap(here.labels, other, here.names, "provided"), volume)
-
-
-def test_missing_segments_are_named() -> None:
-    labels = label_map(GRIDS["oblique"])
-    require(labels, frozenset({"sacrum"}))
-    with pytest.raises(UntrustedAnatomyError, match="foramen_s5_left, foramen_s5_right"):
-        require(labels, frozenset({"foramen_s5_left", "foramen_s5_right"}))
 
 
 def test_masks_keep_their_own_grid(tmp_path: Path) -> None:

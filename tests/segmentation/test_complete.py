@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import nrrd
+import numpy as np
+import pytest
+
+from planner.errors import UntrustedAnatomyError
+from planner.model.anatomy import LABELS
+from planner.model.volume import Volume
+from planner.segmentation import Segmentation, complete_labels
+from segmentation.conftest import SAMPLE
+
+CHANNELS = [v for n, v in LABELS.items() if n == "sacral_canal" or n.startswith("foramen")]
+
+
+def truth() -> np.ndarray:
+    return nrrd.read(str(SAMPLE / "truth.nrrd"))[0].astype(np.uint8)
+
+
+@pytest.mark.parametrize("filled", [False, True])
+def test_a_sacrum_alone_is_completed(
+    filled: bool, sample_volume: Volume, sample_segmentation: Segmentation
+) -> None:
+    labels = truth()
+    sacrum = labels == LABELS["sacrum"]
+    if filled:
+        sacrum |= np.isin(labels, CHANNELS)
+    done = complete_labels(
+        sacrum.astype(np.uint8), sample_volume.grid, sample_volume, found=sample_segmentation
+    )
+    assert done.source == "provided"
+    assert done.confidences["sacrum"] == 1.0
+    assert "foramen_s1_left" in done.warnings[0]
+    for name in ("sacral_canal", "foramen_s1_left", "foramen_s3_right", "hip_left"):
+        assert (done.labels == LABELS[name]).any(), name
+    if not filled:  # the user's bone is kept as it was drawn
+        assert np.array_equal(done.labels == LABELS["sacrum"], sacrum)
+    else:
+        holes = np.isin(labels, CHANNELS) & np.isin(done.labels, CHANNELS)
+        assert holes.sum() > 0.5 * np.isin(labels, CHANNELS).sum()
+
+
+def test_a_mask_that_does_not_fit_the_ct_is_refused(
+    sample_volume: Volume, sample_segmentation: Segmentation
+) -> None:
+    flipped = (truth() == LABELS["sacrum"])[:, ::-1, :].astype(np.uint8)
+    with pytest.raises(UntrustedAnatomyError, match="not where the CT shows one"):
+        complete_labels(flipped, sample_volume.grid, sample_volume, found=sample_segmentation)
