@@ -29,8 +29,9 @@ from planner.segmentation.hips import complete_hips
 from planner.segmentation.localise import Localisation, localise
 from planner.segmentation.template import Template, build_template
 
-CONTRAST_FLOOR = 0.2
-"""Measured: 0.27 and more on pelves (osteoporotic, thick-sliced), 0.14 and less on other parts."""
+CONTRAST_FLOOR = 0.155
+"""Measured: 0.27 and more on pelves with slices up to 3 mm, 0.18 with voxels of 3 mm on all axes,
+0.14 and less on other parts of the body. What slips through meets the floor of confidence."""
 FINEST_NEEDED_MM = 1.5
 """Labels are kept on a grid at least this fine; thicker slices are subdivided."""
 BORDER_BIAS = 0.18
