@@ -96,7 +96,12 @@ class Configuration(_Section):
     limits: Limits = Limits()
     preferred: Preferred = Preferred()
     weights: dict[str, float] = Field(default_factory=lambda: dict(WEIGHTS))
-    confidence_floor: float = Field(0.4, ge=0, le=1, description="below it anatomy is not trusted")
+    confidence_floor: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="below it anatomy is not trusted; a sacrum one level off measured 0",
+    )
 
     @field_validator("needle")
     @classmethod

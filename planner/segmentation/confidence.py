@@ -34,6 +34,10 @@ CHAIN_SHARE = 0.65
 """What the chain says about each of its foramina: one level off moves them all."""
 OPEN_SHARE = (0.2, 0.7)
 """Share of a channel's core found empty by the cut that maps to confidence 0 and 1."""
+FINE_MM = 1.5
+LOSS_PER_MM = 0.2
+"""Confidence lost per mm of voxel spacing beyond FINE_MM (assumed): on coarse voxels a border has
+support nearly everywhere because it is wide, not because it is right."""
 SHARED_WALL_MM = 2.0
 UPPER = ("s1", "s2", "s3")
 """S4 stays out of the chain: its rim is often open in healthy people."""
@@ -86,8 +90,12 @@ def confidences(
     grid: Grid,
     fitted: Fitted,
     open_shares: dict[str, float],
+    coarsest_mm: float,
 ) -> dict[str, float]:
-    """Confidence per structure; `sacrum`, hips, `sacral_canal` and every foramen."""
+    """Confidence per structure; `sacrum`, hips, `sacral_canal` and every foramen.
+
+    coarsest_mm: largest voxel spacing of the CT; beyond FINE_MM it lowers every figure.
+    """
     out = {"sacrum": _mapped(surface_support(image, grid, fitted.sacrum), SUPPORT)}
     side: Side
     for side, hip in fitted.hips.items():
@@ -102,4 +110,5 @@ def confidences(
     for name, contrast in contrasts.items():
         seen = CHAIN_SHARE * chain + (1 - CHAIN_SHARE) * _mapped(contrast, OWN_WALL_HU)
         out[name] = seen * _mapped(open_shares.get(name, 0.0), OPEN_SHARE)
-    return out
+    sharp = 1.0 - LOSS_PER_MM * max(0.0, coarsest_mm - FINE_MM)
+    return {name: value * sharp for name, value in out.items()}

@@ -93,7 +93,8 @@ def segment(volume: Volume, progress: Progress | None = None) -> Segmentation:
         whole |= resample(mask.astype(np.float32), cut_grid, around, 0.0) > 0.5
     hips = complete_hips(np.ascontiguousarray(image[box]), around, fitted, whole)
     tell("label", 0.9)
-    parts = confidences(image, grid, fitted, open_shares)
+    coarsest_mm = float(volume.grid.spacing_mm.max())
+    parts = confidences(image, grid, fitted, open_shares, coarsest_mm)
     target = label_grid(volume.grid)
     labels = paint(fitted, membership, channels, cut_grid, target)
     add_hips(labels, target, hips, around)

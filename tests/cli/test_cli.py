@@ -179,11 +179,11 @@ def test_unsuitable_ct_is_3(
 
 
 def test_untrusted_anatomy_is_4(stages: Stages, tmp_path: Path) -> None:
-    stages.anatomy = replace(stages.anatomy, confidence=0.2)
+    stages.anatomy = replace(stages.anatomy, confidence=0.1)
     result = run("plan", "ct", "--output", tmp_path / "out")
     assert result.exit_code == 4
     text = one_paragraph(result)
-    assert "confidence of 0.20, expected at least 0.40" in text
+    assert "confidence of 0.10, expected at least 0.20" in text
     assert "foramen_s4_left 0.55" in text
     assert not (tmp_path / "out").exists()
 
