@@ -88,8 +88,13 @@ def _membership_step(
                 ahead[i, j, k] = 2 * new - old
 
 
-def _solve(unary: Array, prices: Array, u: Array, free: Array, iterations: int) -> None:
-    """Iterate u in place; prices as from _prices."""
+def minimal_cut(unary: Array, prices: Array, u: Array, free: Array, iterations: int) -> None:
+    """Lower the price of a membership in place.
+
+    unary: (I, J, K) price of being inside. prices: (6, I, J, K); [2a] is paid between voxels n and
+    n + 1 of axis a where the first is inside and the second is not, [2a + 1] the other way round.
+    u: (I, J, K) membership, 0 to 1, the start and the result. free: where it may change. float32.
+    """
     near = ndimage.binary_dilation(free)  # only faces of free voxels matter
     flow = np.zeros((3, *u.shape), np.float32)
     ahead = u.copy()
@@ -144,5 +149,5 @@ def directed_cut(
     u[inside], u[outside] = 1.0, 0.0
     pull = settings.pull * spacing_mm
     unary = (pull * np.clip(prior, -settings.band_mm, settings.band_mm)).astype(np.float32)
-    _solve(unary, _prices(smooth, settings), u, free, settings.iterations)
+    minimal_cut(unary, _prices(smooth, settings), u, free, settings.iterations)
     return u

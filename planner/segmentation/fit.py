@@ -26,6 +26,7 @@ from planner.segmentation.deform import (
     joint_wishes,
     smooth_displacement,
 )
+from planner.segmentation.joint import JointSheet, find_joint
 from planner.segmentation.localise import Localisation
 from planner.segmentation.template import Surface, Template
 
@@ -35,6 +36,10 @@ TOGETHER_MM = 18.0
 HIP_WINDOW_MM = 7.0
 """Hips are smooth: a narrower window only follows noise and the acetabulum's rim."""
 JOINT_REACH_MM = 9.0
+JOINT_WINDOW_MM = 7.0
+"""After this window the joints are sought as sheets; narrower ones follow them."""
+SHEET_TRUST = (0.3, 0.5)
+"""Weight of a sheet where the image does not show it, and support from which it counts in full."""
 MARGIN_MM = 16.0
 DISC_MM = 13.0
 """Reach for the S1 endplate: a disc's height and its neighbours' endplates."""
@@ -47,6 +52,7 @@ class Fitted:
     """The template's surfaces in patient LPS, mm, as bent to the image.
 
     moved_mm: (V,) how far the bending took each vertex of the sacrum from its pose.
+    joints: the sheets that bound the sacrum at the sacroiliac joints.
     """
 
     sacrum: Surface
@@ -56,6 +62,7 @@ class Fitted:
     channels: dict[str, Surface]
     landmarks: dict[str, Float]
     moved_mm: Float
+    joints: tuple[JointSheet, ...] = ()
 
 
 def crop_image(volume: Volume, points: Float) -> tuple[NDArray[np.float32], Grid]:
@@ -98,6 +105,7 @@ class _Bone:
     surface: Surface
     joint: NDArray[np.bool_]
     endplate: NDArray[np.bool_]
+    sheets: tuple[JointSheet, ...] = ()
 
     def wishes(
         self, image: NDArray[np.float32], grid: Grid, stage: Stage
@@ -111,6 +119,11 @@ class _Bone:
             shifts[joint], weights[joint] = joint_wishes(
                 image, grid, points[joint], normals[joint], reach_mm
             )
+        for sheet in self.sheets:
+            height, support = sheet.above(points)
+            on = joint & np.isfinite(height)
+            shifts[on] = -height[on] * (normals[on] @ sheet.out)
+            weights[on] = np.clip(support[on] / SHEET_TRUST[1], SHEET_TRUST[0], 1.0)
         plate = self.endplate[share]
         if plate.any():
             far_mm = max(reach_mm, DISC_MM) if stage.sigma_mm >= DISC_WINDOW_MM else reach_mm
@@ -172,6 +185,8 @@ def fit(
     for number, stage in enumerate(STAGES):
         for _ in range(stage.repetitions):
             carried = _bend(image, grid, sacrum, hips, l5, carried, stage)
+        if stage.sigma_mm == JOINT_WINDOW_MM:
+            sacrum.sheets = _joints(image, grid, sacrum, hips)
         if progress is not None:
             progress((number + 1) / len(STAGES))
     parts = dict(zip(names, np.split(carried, np.cumsum(sizes)[:-1]), strict=True))
@@ -184,8 +199,24 @@ def fit(
         channels={name: s.moved(parts[name]) for name, s in template.channels.items()},
         landmarks={name: parts[f"mark {name}"] for name in template.landmarks},
         moved_mm=moved,
+        joints=sacrum.sheets,
     )
     return fitted, image, grid
+
+
+def _joints(
+    image: NDArray[np.float32], grid: Grid, sacrum: _Bone, hips: dict[Side, _Bone]
+) -> tuple[JointSheet, ...]:
+    """Find the sheets of both joints, as far as they are in the image."""
+    found = []
+    for hip in hips.values():
+        near = facing(sacrum.surface, [hip.surface], JOINT_REACH_MM) & grid.contains(
+            sacrum.surface.vertices
+        )
+        sheet = find_joint(image, grid, sacrum.surface, near, hip.surface)
+        if sheet is not None:
+            found.append(sheet)
+    return tuple(found)
 
 
 def _bend(

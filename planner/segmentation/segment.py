@@ -43,6 +43,9 @@ CHANNEL_SHARE = 0.25
 """A voxel with this much of a channel belongs to it: channels err on the large side."""
 HIP_GAP_MM = -0.5
 """The sacrum may reach this far into a fitted hip, whose border has an error of its own."""
+JOINT_SLACK_MM = 1.0
+"""The cut may pass a joint's sheet by this much: a column's step, and the sheet's smoothing."""
+JOINT_BAND_MM = 8.0
 
 SURROUNDINGS_MM = np.array([45.0, 45.0, 30.0])
 """Room around the sacrum, in LPS, in which hips are completed: the posterior iliac spines."""
@@ -160,6 +163,7 @@ def refine(
     for hip in fitted.hips.values():
         hips |= voxelise(hip.vertices, hip.faces, near)
     forbidden = signed_distance(hips, near.spacing_mm) < HIP_GAP_MM if hips.any() else hips
+    forbidden |= beyond_joints(fitted, near, prior)
     membership = directed_cut(cropped, prior, IMAGE_MM, CutSettings(), forbidden)
     bone = largest(membership > 0.5)
     fields = channel_fields(fitted, near)
@@ -174,6 +178,18 @@ def refine(
     for mask in channels.values():
         membership[mask] = np.minimum(membership[mask], 0.0)
     return membership, near, channels, shares
+
+
+def beyond_joints(fitted: Fitted, grid: Grid, prior: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(I, J, K) voxels on the iliac side of a joint's sheet, near the sacrum's fitted surface."""
+    out = np.zeros(grid.shape, bool)
+    where = np.argwhere(np.abs(prior) < JOINT_BAND_MM)
+    points = grid.to_patient(where)
+    for sheet in fitted.joints:
+        height, _ = sheet.above(points)
+        beyond = where[(height > JOINT_SLACK_MM) & (height < JOINT_BAND_MM)]
+        out[tuple(beyond.T)] = True
+    return out
 
 
 def surroundings(grid: Grid, fitted: Fitted) -> tuple[tuple[slice, ...], Grid]:
