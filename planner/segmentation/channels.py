@@ -28,6 +28,8 @@ DARK_HU = 150.0
 """Brighter voxels at that depth are bone: fat, roots and contrast-free soft tissue stay below."""
 KEPT_OPEN_MM = 3.0
 """Depth from which even bright voxels stay open, so that no channel is lost altogether."""
+SEEN_SHARE = 0.6
+"""A channel whose core the cut found empty by this much has been seen: its walls are the cut's."""
 FAR_MM = 30.0
 
 
@@ -63,11 +65,12 @@ def split_channels(
     fields: dict[str, NDArray[np.float32]],
     hull: NDArray[np.bool_],
     image: NDArray[np.float32],
-) -> dict[str, NDArray[np.bool_]]:
+) -> tuple[dict[str, NDArray[np.bool_]], dict[str, float]]:
     """Assign the empty voxels inside the envelope to the nearest channel.
 
     bone: (I, J, K) the cut. fields: per channel, from channel_fields. hull: the envelope.
-    image: (I, J, K) HU.
+    image: (I, J, K) HU. Returns the channels' masks, and the share of each fitted channel's core
+    that the cut found empty.
     """
     names = list(fields)
     stacked = np.stack([fields[name] for name in names])
@@ -76,12 +79,15 @@ def split_channels(
     del stacked
     empty = hull & ~bone & (distance < REACH_MM)
     core = hull & ((distance < -CORE_MM) & (image < DARK_HU) | (distance < -KEPT_OPEN_MM))
-    out = {}
+    out, shares = {}, {}
     for number, name in enumerate(names):
-        mine = (empty | core) & (nearest == number)
+        middle = (fields[name] < -CORE_MM) & hull
+        shares[name] = float(np.mean(~bone[middle])) if middle.any() else 0.0
+        kept = core if shares[name] < SEEN_SHARE else empty
+        mine = (empty | kept) & (nearest == number)
         parts, count = ndimage.label(mine)
         if count > 1:  # crumbs beyond a wall are not the channel
             touching = np.unique(parts[mine & (fields[name] < -CORE_MM)])
             mine = np.isin(parts, touching[touching > 0]) if touching.any() else mine
         out[name] = mine
-    return out
+    return out, shares

@@ -21,12 +21,15 @@ from planner.geometry.sampling import resample
 from planner.geometry.voxelise import voxelise
 from planner.model.anatomy import LABELS, Side
 from planner.model.volume import Volume
-from planner.segmentation.channels import CORE_MM, channel_fields, envelope, split_channels
+from planner.segmentation.channels import channel_fields, envelope, split_channels
 from planner.segmentation.confidence import confidences
 from planner.segmentation.cut import CutSettings, directed_cut
 from planner.segmentation.fit import IMAGE_MM, Fitted, fit
 from planner.segmentation.hips import complete_hips
 from planner.segmentation.localise import Localisation, localise
+from planner.segmentation.subvoxel import settle_border
+from planner.segmentation.tail import REACH_MM as TAIL_MM
+from planner.segmentation.tail import grow_tail
 from planner.segmentation.template import Template, build_template
 
 CONTRAST_FLOOR = 0.155
@@ -86,9 +89,7 @@ def segment(volume: Volume, progress: Progress | None = None) -> Segmentation:
     tell("fit", 0.2)
     fitted, image, grid = fit(volume, template, found, lambda share: tell("fit", 0.2 + 0.5 * share))
     tell("cut", 0.7)
-    membership, cut_grid, channels, open_shares = refine(
-        image, grid, fitted, BORDER_BIAS * float(volume.grid.spacing_mm.max())
-    )
+    membership, cut_grid, channels, open_shares = refine(volume, image, grid, fitted)
     tell("hips", 0.85)
     box, around = surroundings(grid, fitted)
     whole = resample((membership > 0.5).astype(np.float32), cut_grid, around, 0.0) > 0.5
@@ -141,16 +142,16 @@ def check_localisation(volume: Volume, template: Template, found: Localisation) 
 
 
 def refine(
-    image: NDArray[np.float32], grid: Grid, fitted: Fitted, bias_mm: float
+    volume: Volume, image: NDArray[np.float32], grid: Grid, fitted: Fitted
 ) -> tuple[NDArray[np.float32], Grid, dict[str, NDArray[np.bool_]], dict[str, float]]:
     """Cut the sacrum near its fitted surface and split its empty spaces.
 
-    bias_mm: how far outside the true border the cut lies, see BORDER_BIAS.
+    image: the 1 mm image on grid that the template was fitted to.
     Returns bone membership (0 to 1) on the cut's grid, that grid, the channels' masks, and the
     share of each fitted channel's core that the cut found empty.
     """
     points = np.concatenate([fitted.hull.vertices, fitted.sacrum.vertices])
-    low = np.floor(grid.to_ijk(points.min(axis=0) - 14.0)).astype(int)
+    low = np.floor(grid.to_ijk(points.min(axis=0) - (14.0, 14.0, 14.0 + TAIL_MM))).astype(int)
     high = np.ceil(grid.to_ijk(points.max(axis=0) + 14.0)).astype(int) + 1
     low, high = np.maximum(low, 0), np.minimum(high, grid.shape)
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
@@ -165,18 +166,21 @@ def refine(
     forbidden = signed_distance(hips, near.spacing_mm) < HIP_GAP_MM if hips.any() else hips
     forbidden |= beyond_joints(fitted, near, prior)
     membership = directed_cut(cropped, prior, IMAGE_MM, CutSettings(), forbidden)
-    bone = largest(membership > 0.5)
     fields = channel_fields(fitted, near)
+    bone = grow_tail(cropped, near, largest(membership > 0.5), fitted, fields)
+    border = settle_border(
+        signed_distance(bone, near.spacing_mm, BORDER_SMOOTHING_MM),
+        near,
+        volume.values,
+        volume.grid,
+    )
+    border += BORDER_BIAS * float(volume.grid.spacing_mm.max())
+    membership = np.clip(0.5 - border / (2.0 * IMAGE_MM), 0.0, 1.0).astype(np.float32)
+    bone = membership > 0.5
     hull = envelope(bone, fitted, near)
-    channels = split_channels(bone, fields, hull, cropped)
-    shares = {}
-    for name, distance in fields.items():
-        core = (distance < -CORE_MM) & hull
-        shares[name] = float(np.mean(~bone[core])) if core.any() else 0.0
-    smooth = signed_distance(bone, near.spacing_mm, BORDER_SMOOTHING_MM) + bias_mm
-    membership = np.clip(0.5 - smooth / (2.0 * IMAGE_MM), 0.0, 1.0).astype(np.float32)
+    channels, shares = split_channels(bone, fields, hull, cropped)
     for mask in channels.values():
-        membership[mask] = np.minimum(membership[mask], 0.0)
+        membership[mask & bone] = 0.0  # kept open against the cut
     return membership, near, channels, shares
 
 

@@ -216,7 +216,7 @@ def _canal_core(
 
 
 @lru_cache(maxsize=16)
-def _fine(subject: str) -> tuple[NDArray[np.uint8], Grid, Truth]:
+def channels_of(subject: str) -> tuple[NDArray[np.uint8], Grid, Truth]:
     """Void labels (canal and foramina only) on a fine grid, and the truth."""
     meshes, marks = load_meshes(subject), load_landmarks(subject)
     vertices, faces = meshes["Sacrum"]
@@ -272,7 +272,7 @@ def _fine(subject: str) -> tuple[NDArray[np.uint8], Grid, Truth]:
 
 def labels_on(subject: str, grid: Grid) -> NDArray[np.uint8]:
     """Label any grid (oblique, left-handed, thick-sliced) in the mesh's patient frame."""
-    fine, fine_grid, truth = _fine(subject)
+    fine, fine_grid, truth = channels_of(subject)
     index = np.stack(np.indices(grid.shape), axis=-1).reshape(-1, 3)
     near = np.rint(fine_grid.to_ijk(grid.to_patient(index))).astype(int)
     legal = ((near >= 0) & (near < np.array(fine.shape))).all(axis=1)
@@ -296,7 +296,7 @@ def true_labels(
     Returns labels (I, J, K) uint8 with the values of LABELS, the grid, and the truth. Channels are
     labelled, grooves of the surface are not; no L5, the data has none.
     """
-    truth = _fine(subject)[2]
+    truth = channels_of(subject)[2]
     spacing = np.broadcast_to(np.asarray(spacing_mm, float), 3)
     low = truth.vertices.min(axis=0) - margin_mm
     high = truth.vertices.max(axis=0) + margin_mm
