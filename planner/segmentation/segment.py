@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from planner.errors import UnsuitableCtError
-from planner.geometry.distance import signed_distance
+from planner.geometry.distance import distance_to, signed_distance
 from planner.geometry.grid import Grid
 from planner.geometry.sampling import resample
 from planner.geometry.voxelise import voxelise
@@ -46,6 +46,10 @@ CHANNEL_SHARE = 0.25
 """A voxel with this much of a channel belongs to it: channels err on the large side."""
 HIP_GAP_MM = -0.5
 """The sacrum may reach this far into a fitted hip, whose border has an error of its own."""
+SHEET_MM = 1.5
+"""Radius below which a sheet of bone may fall between the voxels of the cut when its two borders
+are settled; it keeps what the cut gave it."""
+KEPT_MEMBERSHIP = 0.6
 JOINT_SLACK_MM = 1.0
 """The cut may pass a joint's sheet by this much: a column's step, and the sheet's smoothing."""
 JOINT_BAND_MM = 8.0
@@ -176,12 +180,22 @@ def refine(
     )
     border += BORDER_BIAS * float(volume.grid.spacing_mm.max())
     membership = np.clip(0.5 - border / (2.0 * IMAGE_MM), 0.0, 1.0).astype(np.float32)
+    thin = sheets_of(bone, near)
+    membership[thin] = np.maximum(membership[thin], KEPT_MEMBERSHIP)
     bone = membership > 0.5
     hull = envelope(bone, fitted, near)
     channels, shares = split_channels(bone, fields, hull, cropped)
     for mask in channels.values():
         membership[mask & bone] = 0.0  # kept open against the cut
     return membership, near, channels, shares
+
+
+def sheets_of(bone: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
+    """(I, J, K) bone too thin to hold a ball of SHEET_MM: laminae, edges, the hiatus' rim."""
+    core = distance_to(~bone, grid.spacing_mm) > SHEET_MM
+    if not core.any():
+        return bone
+    return np.asarray(bone & (distance_to(core, grid.spacing_mm) > SHEET_MM))
 
 
 def beyond_joints(fitted: Fitted, grid: Grid, prior: NDArray[np.float32]) -> NDArray[np.bool_]:
