@@ -7,7 +7,12 @@
     python scripts/evaluate_anatomy.py --pictures DIR       with an overlay of every case
 
 Needs the real bones and their CT simulator beside the repository, in `../shared/real_bones`.
-Subjects z042, z046 and z055 were held out of tuning; they are reported apart.
+Subjects z042 and z046 were held out of tuning and are reported apart; z055 was too, until its
+pictures were looked at while the growth of the lower end was built.
+
+`endplate` is the distance between centres, `height` its part along the normal. The reference's
+centre is where its search window put it: turned by 12 degrees, the same sacrum's centre moves by up
+to 12 mm along the plate. Height and tilt are what can be trusted.
 """
 
 from __future__ import annotations
@@ -30,7 +35,7 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parents[1]
 BONES = ROOT.parent / "shared" / "real_bones"
 SUBJECTS = ("z001", "z009", "z019", "z023", "z027", "z035", "z042", "z046", "z050", "z055")
-HELD_OUT = ("z042", "z046", "z055")
+HELD_OUT = ("z042", "z046")
 HARD: dict[str, tuple[str, list[str]]] = {
     "osteo-z001": ("z001", ["--osteoporosis", "0.95", "--fracture", "left,right", "--seed", "5"]),
     "osteo-z046": ("z046", ["--osteoporosis", "0.95", "--fracture", "left,right", "--seed", "25"]),
