@@ -7,6 +7,8 @@ and one message that says what, where, what was expected and what to do.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class PlannerError(Exception):
     """A fault of the data or its surroundings, told to the user in one paragraph."""
@@ -27,9 +29,14 @@ class UnsuitableCtError(PlannerError):
 
 
 class UntrustedAnatomyError(PlannerError):
-    """The anatomy was found, but independent evidence speaks against it."""
+    """The anatomy was found, but independent evidence speaks against it.
+
+    rejected: what was found all the same (planner.model.rejection.RejectedAnatomy) for a reviewer
+    to look at; None where there is nothing to show.
+    """
 
     exit_status = 4
+    rejected: Any = None
 
 
 class NoTrajectoryError(PlannerError):

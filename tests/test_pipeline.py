@@ -6,7 +6,6 @@ import pytest
 import SimpleITK as sitk
 from export.toy import awkward_grids, toy_anatomy, toy_frame, toy_labels, toy_ranked, toy_volume
 
-import planner.pipeline as pipeline
 from planner.errors import (
     ConfigurationError,
     NoTrajectoryError,
@@ -16,6 +15,8 @@ from planner.errors import (
 from planner.export.segmentation_nrrd import write_segmentation
 from planner.model.anatomy import LABELS
 from planner.model.configuration import Configuration
+from planner.pipeline import bones, needle, plan_ct
+from planner.pipeline import plan as planning
 
 
 @pytest.fixture
@@ -45,7 +46,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict:
         },
     }
     for name, functions in fakes.items():
-        monkeypatch.setattr(pipeline, name, SimpleNamespace(**functions))
+        place = bones if name in ("segmentation", "anatomy_stage") else planning
+        monkeypatch.setattr(place, name, SimpleNamespace(**functions))
     return found
 
 
@@ -61,7 +63,7 @@ def save(path: Path, drop: tuple[str, ...] = ()) -> Path:
 def test_a_provided_anatomy_skips_segmentation(seen: dict, tmp_path: Path) -> None:
     path = save(tmp_path / "own.seg.nrrd", ("foramen_s4_left", "l5"))
     steps: list[str] = []
-    volume, plan = pipeline.plan_ct(
+    volume, plan = plan_ct(
         Path("ct"),
         Configuration(),
         anatomy_file=path,
@@ -79,27 +81,31 @@ def test_a_provided_anatomy_skips_segmentation(seen: dict, tmp_path: Path) -> No
 def test_a_label_map_without_a_sacrum_is_refused(seen: dict, tmp_path: Path) -> None:
     path = save(tmp_path / "own.seg.nrrd", ("sacrum", "foramen_s2_right"))
     with pytest.raises(UnsuitableCtError, match="no voxel of a segment named sacrum"):
-        pipeline.plan_ct(Path("ct"), Configuration(), anatomy_file=path)
+        plan_ct(Path("ct"), Configuration(), anatomy_file=path)
 
 
 def test_missing_segments_are_completed_where_that_is_possible(
     seen: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def complete(labels, grid, volume):
+    def complete(labels, grid, volume, progress=None):
         return SimpleNamespace(
-            labels=labels, grid=grid, confidences={"sacral_canal": 0.7}, warnings=("derived",)
+            labels=labels,
+            grid=grid,
+            confidences={"sacral_canal": 0.7},
+            warnings=("derived",),
+            evidence={},
         )
 
-    monkeypatch.setattr(pipeline, "segmentation", SimpleNamespace(complete_labels=complete))
+    monkeypatch.setattr(bones, "segmentation", SimpleNamespace(complete_labels=complete))
     path = save(tmp_path / "own.seg.nrrd", ("sacral_canal",))
-    pipeline.plan_ct(Path("ct"), Configuration(), anatomy_file=path)
+    plan_ct(Path("ct"), Configuration(), anatomy_file=path)
     assert seen["words"]["confidences"] == {"sacral_canal": 0.7}
     assert seen["words"]["warnings"] == ("derived",)
 
 
 def test_a_target_reaches_the_candidates(seen: dict, tmp_path: Path) -> None:
     path = save(tmp_path / "own.seg.nrrd")
-    pipeline.plan_ct(Path("ct"), Configuration(), anatomy_file=path, target_file=path)
+    plan_ct(Path("ct"), Configuration(), anatomy_file=path, target_file=path)
     mask, grid = seen["target"]
     assert mask.shape == grid.shape
     assert mask.any()
@@ -109,7 +115,7 @@ def test_confidence_gate(seen: dict, tmp_path: Path) -> None:
     path = save(tmp_path / "own.seg.nrrd")
     strict = Configuration(confidence_floor=0.9)
     with pytest.raises(UntrustedAnatomyError, match=r"confidence of 0\.80.*at least 0\.90"):
-        pipeline.plan_ct(Path("ct"), strict, anatomy_file=path)
+        plan_ct(Path("ct"), strict, anatomy_file=path)
     assert "target" not in seen  # nothing was proposed
 
 
@@ -117,14 +123,14 @@ def test_no_trajectory_tells_the_tally(seen: dict, tmp_path: Path) -> None:
     seen["accepted"] = ()
     path = save(tmp_path / "own.seg.nrrd")
     with pytest.raises(NoTrajectoryError, match=r"none of 8 .*skin to tip 5, foramina 3"):
-        pipeline.plan_ct(Path("ct"), Configuration(), anatomy_file=path)
-    assert "no trajectory could be proposed" in pipeline.tell_rejections(0, {})
+        plan_ct(Path("ct"), Configuration(), anatomy_file=path)
+    assert "no trajectory could be proposed" in planning.tell_rejections(0, {})
 
 
 def test_threads_are_limited_and_set_back(seen: dict, tmp_path: Path) -> None:
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     path = save(tmp_path / "own.seg.nrrd")
-    pipeline.plan_ct(Path("ct"), Configuration(), anatomy_file=path, jobs=1)
+    plan_ct(Path("ct"), Configuration(), anatomy_file=path, jobs=1)
     assert seen["threads"] == 1
     assert sitk.ProcessObject.GetGlobalDefaultNumberOfThreads() == before
 
@@ -139,9 +145,7 @@ def boxes(monkeypatch: pytest.MonkeyPatch):
             outside = np.stack([np.abs(x) - 42, -16 - y, y - 30, z, -80 - z])
             return outside.max(axis=0)
 
-    monkeypatch.setattr(
-        pipeline, "clearance_fields", lambda anatomy: SimpleNamespace(solid=Solid())
-    )
+    monkeypatch.setattr(needle, "clearance_fields", lambda anatomy: SimpleNamespace(solid=Solid()))
     return toy_anatomy()
 
 
@@ -151,7 +155,7 @@ def in_patient(*point: float) -> np.ndarray:
 
 def test_a_point_on_the_surface_is_the_bone_entry(boxes) -> None:
     entry, tip = in_patient(30, 30.5, -5), in_patient(31, 2, -5)
-    path, notes = pipeline.own_needle(boxes, None, entry, tip, "13G")
+    path, notes = needle.own_needle(boxes, None, entry, tip, "13G")
     np.testing.assert_array_equal(path.bone_entry, entry)
     assert (path.side, path.technique.value, path.level) == ("left", "short_axis", "S1")
     assert path.needle.gauge == "13G"
@@ -161,7 +165,7 @@ def test_a_point_on_the_surface_is_the_bone_entry(boxes) -> None:
 def test_a_point_outside_or_inside_bone_is_moved_to_its_surface(boxes) -> None:
     tip = in_patient(-31, 2, -60)
     for y, word in ((60.0, "beyond"), (20.0, "before")):
-        path, notes = pipeline.own_needle(boxes, None, in_patient(-31, y, -60), tip, "11G")
+        path, notes = needle.own_needle(boxes, None, in_patient(-31, y, -60), tip, "11G")
         np.testing.assert_allclose(path.bone_entry, in_patient(-31, 30, -60), atol=0.2)
         assert path.side == "right"
         assert word in notes[0]
@@ -169,6 +173,6 @@ def test_a_point_outside_or_inside_bone_is_moved_to_its_surface(boxes) -> None:
 
 def test_a_line_beside_the_bone_is_refused(boxes) -> None:
     with pytest.raises(ConfigurationError, match="never meets the sacrum"):
-        pipeline.own_needle(boxes, None, in_patient(60, 60, -5), in_patient(60, 0, -5), "11G")
+        needle.own_needle(boxes, None, in_patient(60, 60, -5), in_patient(60, 0, -5), "11G")
     with pytest.raises(ConfigurationError, match="less than 1 mm apart"):
-        pipeline.own_needle(boxes, None, in_patient(0, 0, 0), in_patient(0, 0, 0), "11G")
+        needle.own_needle(boxes, None, in_patient(0, 0, 0), in_patient(0, 0, 0), "11G")

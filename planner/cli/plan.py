@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from planner.cli.rejected import keeping_rejected
 from planner.cli.terminal import progress_bar
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def plan_command(
     check_folder(output, overwrite, reserved=ct)
     from planner.pipeline import plan_ct
 
-    with progress_bar(quiet) as progress:
+    with keeping_rejected(output, overwrite), progress_bar(quiet) as progress:
         volume, plan = plan_ct(
             ct,
             configuration,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from planner.cli.rejected import keeping_rejected
 from planner.cli.terminal import progress_bar
 
 
@@ -20,7 +21,10 @@ def segment_command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report.")] = False,
 ) -> None:
-    """Find the bones in a CT and write them as a 3D Slicer segmentation."""
+    """Find the bones in a CT and write them as a 3D Slicer segmentation.
+
+    Bones that cannot be trusted are refused and left under a name that says `rejected`.
+    """
     if not output.name.endswith(".nrrd"):
         raise typer.BadParameter(f"{output} must end in .seg.nrrd", param_hint="--output")
     from planner.export.atomic import check_file, write_file
@@ -28,18 +32,20 @@ def segment_command(
     check_file(output, overwrite)
     from planner.export.disclaimer import DISCLAIMER
     from planner.export.segmentation_nrrd import write_segmentation
+    from planner.model.configuration import Configuration
+    from planner.pipeline import find_bones, trusted_anatomy
     from planner.reading import read_ct
-    from planner.segmentation import segment
 
-    with progress_bar(quiet) as progress:
+    with keeping_rejected(output, overwrite), progress_bar(quiet) as progress:
         volume = read_ct(ct, series=series, progress=progress)
-        found = segment(volume, progress)
+        found = find_bones(volume, progress=progress)
+        anatomy = trusted_anatomy(found, volume, Configuration())
     write_file(output, partial(write_segmentation, found.labels, found.grid))
     if quiet:
         return
     typer.echo(DISCLAIMER)
-    for name, confidence in sorted(found.confidences.items()):
+    for name, confidence in sorted(anatomy.confidences.items()):
         typer.echo(f"  {name:<22} confidence {confidence:.2f}")
-    for warning in (*volume.warnings, *found.warnings):
+    for warning in (*volume.warnings, *anatomy.warnings):
         typer.echo(f"warning: {warning}")
     typer.echo(f"Written: {output}")

@@ -11,12 +11,13 @@ import pytest
 from export.toy import toy_anatomy, toy_ranked, toy_volume
 from typer.testing import CliRunner
 
-import planner.pipeline as pipeline
 from planner.cli import app
 from planner.errors import UnsuitableCtError
 from planner.export.disclaimer import DISCLAIMER
 from planner.export.plan_json import read_plan
 from planner.model.volume import Volume
+from planner.pipeline import bones
+from planner.pipeline import plan as planning
 
 
 @dataclass
@@ -53,22 +54,22 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
         return SimpleNamespace(accepted=fakes.ranked, rejections=fakes.rejections)
 
     reading = SimpleNamespace(read_ct=read_ct)
-    monkeypatch.setattr(pipeline, "reading", reading)
+    monkeypatch.setattr(planning, "reading", reading)
     monkeypatch.setattr("planner.reading.read_ct", read_ct)
-    monkeypatch.setattr(pipeline, "segmentation", SimpleNamespace(segment=segment))
+    monkeypatch.setattr(bones, "segmentation", SimpleNamespace(segment=segment))
     monkeypatch.setattr("planner.segmentation.segment", segment, raising=False)
     monkeypatch.setattr(
-        pipeline,
+        bones,
         "anatomy_stage",
         SimpleNamespace(derive_anatomy=lambda labels, grid, **words: fakes.anatomy),
     )
     monkeypatch.setattr(
-        pipeline,
+        planning,
         "candidates",
         SimpleNamespace(propose=lambda *words: [item.trajectory for item in toy_ranked()]),
     )
     monkeypatch.setattr(
-        pipeline,
+        planning,
         "scoring",
         SimpleNamespace(score=score, rank=lambda scored, configuration: scored.accepted),
     )
@@ -171,7 +172,7 @@ def test_unsuitable_ct_is_3(
     def refuse(path, series=None, progress=None):
         raise UnsuitableCtError("slice 12 of 40 is missing;\nexpected even spacing. Export again.")
 
-    monkeypatch.setattr(pipeline, "reading", SimpleNamespace(read_ct=refuse))
+    monkeypatch.setattr(planning, "reading", SimpleNamespace(read_ct=refuse))
     result = run("plan", "ct", "--output", tmp_path / "out")
     assert result.exit_code == 3
     assert "slice 12 of 40 is missing; expected even spacing" in one_paragraph(result)
@@ -184,8 +185,25 @@ def test_untrusted_anatomy_is_4(stages: Stages, tmp_path: Path) -> None:
     assert result.exit_code == 4
     text = one_paragraph(result)
     assert "confidence of 0.10, expected at least 0.20" in text
-    assert "foramen_s4_left 0.55" in text
+    assert "Weakest: sacrum 0.90, look at (" in text
+    assert "mm LPS, slice" in text
     assert not (tmp_path / "out").exists()
+    left = sorted(path.name for path in (tmp_path / "out-rejected").iterdir())
+    assert left == ["anatomy-rejected.seg.nrrd", "overview-rejected.png"]
+    assert str(tmp_path / "out-rejected") in text
+    again = run("plan", "ct", "--output", tmp_path / "out")
+    assert again.exit_code == 4
+    assert "was not kept" in one_paragraph(again)
+    over = run("plan", "ct", "--output", tmp_path / "out", "--overwrite")
+    assert "with a picture" in one_paragraph(over)
+
+
+def test_segment_keeps_what_it_refuses_under_another_name(stages: Stages, tmp_path: Path) -> None:
+    stages.anatomy = replace(stages.anatomy, confidence=0.1)
+    result = run("segment", "ct", "--output", tmp_path / "a.seg.nrrd")
+    assert result.exit_code == 4
+    assert not (tmp_path / "a.seg.nrrd").exists()
+    assert (tmp_path / "a-rejected" / "anatomy-rejected.seg.nrrd").is_file()
 
 
 def test_no_trajectory_is_5(stages: Stages, tmp_path: Path) -> None:
@@ -231,7 +249,7 @@ def test_a_full_disk_is_6_and_leaves_nothing(
 def test_a_defect_keeps_its_traceback(
     stages: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "candidates", SimpleNamespace(propose=lambda *words: 1 / 0))
+    monkeypatch.setattr(planning, "candidates", SimpleNamespace(propose=lambda *words: 1 / 0))
     result = run("plan", "ct", "--output", tmp_path / "out")
     assert isinstance(result.exception, ZeroDivisionError)
 

@@ -70,7 +70,7 @@ def draw_overview(plan: Plan, volume: Volume) -> Figure:
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, facecolor=SHADE)
     FigureCanvasAgg(figure)
     shown = best_needles(plan.trajectories)
-    masks = slices.cut_masks(plan.anatomy)
+    masks = slices.cut_masks(plan.anatomy.labels, plan.anatomy.grid)
     _header(figure, plan, shown)
     _anatomy_row(figure, plan, volume, masks, shown)
     _needle_rows(figure, plan, volume, masks, shown)

@@ -17,7 +17,7 @@ from planner.export.overview.views import View
 from planner.export.terminology import COLOURS, NEEDLE
 from planner.geometry.grid import Grid
 from planner.geometry.sampling import sample
-from planner.model.anatomy import LABELS, Anatomy
+from planner.model.anatomy import LABELS
 from planner.model.trajectory import Trajectory
 from planner.model.volume import Volume
 
@@ -37,19 +37,19 @@ class Masks:
     parts: Mapping[str, tuple[NDArray[np.uint8], Grid]]
 
 
-def cut_masks(anatomy: Anatomy) -> Masks:
-    """Cut the label map into one small mask per segment."""
+def cut_masks(labels: NDArray[np.uint8], grid: Grid) -> Masks:
+    """Cut an (I, J, K) label map into one small mask per segment."""
     parts = {}
-    boxes = ndimage.find_objects(np.asarray(anatomy.labels))
+    boxes = ndimage.find_objects(np.asarray(labels))
     for name, value in LABELS.items():
         box = boxes[value - 1] if value <= len(boxes) else None
         if box is None:
             continue
         start = [max(part.start - 1, 0) for part in box]
-        stop = [min(part.stop + 1, n) for part, n in zip(box, anatomy.grid.shape, strict=True)]
+        stop = [min(part.stop + 1, n) for part, n in zip(box, grid.shape, strict=True)]
         cut = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-        mask = np.ascontiguousarray(anatomy.labels[cut] == value).view(np.uint8)
-        parts[name] = (mask, anatomy.grid.crop(start, stop))
+        mask = np.ascontiguousarray(labels[cut] == value).view(np.uint8)
+        parts[name] = (mask, grid.crop(start, stop))
     return Masks(parts)
 
 

@@ -1,0 +1,14 @@
+"""Where the stages meet: a CT to a plan, and one needle on a plan that exists."""
+
+from planner.pipeline.bones import find_bones, trusted_anatomy
+from planner.pipeline.needle import NeedleReport, score_needle
+from planner.pipeline.plan import Progress, plan_ct
+
+__all__ = [
+    "NeedleReport",
+    "Progress",
+    "find_bones",
+    "plan_ct",
+    "score_needle",
+    "trusted_anatomy",
+]

@@ -1,0 +1,112 @@
+"""The bones in a CT, from the segmentation or the user's own labels, and whether to trust them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from planner import anatomy as anatomy_stage
+from planner import segmentation
+from planner.errors import UntrustedAnatomyError
+from planner.model.anatomy import LABELS, Anatomy
+from planner.model.configuration import Configuration
+from planner.model.rejection import RejectedAnatomy
+from planner.model.volume import Volume
+from planner.reading.labels import LabelMap, fit_to_volume, read_labels
+from planner.segmentation.segment import Segmentation
+
+# Without these a plan cannot be measured; a fourth pair of foramina may be absent or closed.
+NEEDED = frozenset(
+    {"sacrum", "sacral_canal"}
+    | {f"foramen_s{level}_{side}" for level in (1, 2, 3) for side in ("left", "right")}
+)
+NAMED_WEAKEST = 3
+
+
+def find_bones(
+    volume: Volume,
+    anatomy_file: Path | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> Segmentation:
+    """Find the bones in a CT, or take them from a label map of the user's.
+
+    Raises UntrustedAnatomyError where a given sacrum is not where the CT shows one, and
+    UnsuitableCtError where no sacrum is found or the label map does not fit the CT.
+    """
+    if anatomy_file is None:
+        return segmentation.segment(volume, progress)
+    return completed(fit_to_volume(read_labels(anatomy_file), volume), volume, progress)
+
+
+def completed(
+    given: LabelMap, volume: Volume, progress: Callable[[str, float], None] | None = None
+) -> Segmentation:
+    """Add to a user's labels what planning needs and they lack, from the CT."""
+    if given.names >= NEEDED:
+        return Segmentation(given.labels, given.grid, {}, given.warnings, given.source)
+    found = segmentation.complete_labels(given.labels, given.grid, volume, progress)
+    return Segmentation(
+        found.labels,
+        found.grid,
+        found.confidences,
+        (*given.warnings, *found.warnings),
+        given.source,
+        found.evidence,
+    )
+
+
+def trusted_anatomy(found: Segmentation, volume: Volume, configuration: Configuration) -> Anatomy:
+    """Derive the anatomy of a segmentation, and refuse one below the configuration's floor.
+
+    Raises UntrustedAnatomyError; its `rejected` holds the labels, so that a person can see what was
+    wrong with them.
+    """
+    try:
+        anatomy = anatomy_stage.derive_anatomy(
+            found.labels,
+            found.grid,
+            source=found.source,
+            confidences=found.confidences,
+            warnings=found.warnings,
+        )
+        check_confidence(anatomy, volume, configuration)
+    except UntrustedAnatomyError as error:
+        error.rejected = RejectedAnatomy(
+            volume, found.labels, found.grid, dict(found.confidences), str(error)
+        )
+        raise
+    return anatomy
+
+
+def check_confidence(anatomy: Anatomy, volume: Volume, configuration: Configuration) -> None:
+    """Refuse an anatomy below the configuration's floor (UntrustedAnatomyError)."""
+    if anatomy.confidence >= configuration.confidence_floor:
+        return
+    counted = {n: c for n, c in anatomy.confidences.items() if n in NEEDED}
+    weakest = sorted(counted.items(), key=lambda item: (item[1], item[0]))[:NAMED_WEAKEST]
+    detail = "; ".join(
+        f"{name} {value:.2f}, look at {where_to_look(anatomy, volume, name)}"
+        for name, value in weakest
+    )
+    raise UntrustedAnatomyError(
+        f"the anatomy found in the CT has a confidence of {anatomy.confidence:.2f}, expected at "
+        f"least {configuration.confidence_floor:.2f}"
+        + (f". Weakest: {detail}" if detail else "")
+        + (f". Noted: {' '.join(anatomy.warnings[:1])}" if anatomy.warnings else "")
+        + " Check the CT (`planner inspect`), or give a corrected label map with --anatomy."
+    )
+
+
+def where_to_look(anatomy: Anatomy, volume: Volume, name: str) -> str:
+    """Say where a structure was sought: its point in patient LPS, mm, and the CT's slice there."""
+    mine = np.argwhere(anatomy.labels == LABELS[name])
+    if len(mine):
+        point = anatomy.grid.to_patient(mine.mean(axis=0))
+    else:
+        level = [item.centre for item in anatomy.foramina if item.name[:10] == name[:10]]
+        point = np.mean(level, axis=0) if level else anatomy.axis[len(anatomy.axis) // 2]
+    number = int(np.clip(np.rint(volume.grid.to_ijk(point)[2]), 0, volume.grid.shape[2] - 1))
+    where = ", ".join(f"{value:.0f}" for value in point)
+    return f"({where}) mm LPS, slice {number + 1} of {volume.grid.shape[2]}"

@@ -1,0 +1,192 @@
+"""A needle of the user's own, measured on the anatomy of a plan that exists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from planner import anatomy as anatomy_stage
+from planner import reading, scoring
+from planner.anatomy.body import body_of, way_out
+from planner.anatomy.fields import clearance_fields
+from planner.anatomy.levels import side_landmarks
+from planner.anatomy.needles import poses
+from planner.errors import ConfigurationError
+from planner.export import segmentation_nrrd
+from planner.export.plan_document import PlanDocument
+from planner.export.plan_json import read_plan
+from planner.export.segmentation_nrrd import read_segmentation
+from planner.geometry.grid import Float
+from planner.model.anatomy import Anatomy, Side
+from planner.model.configuration import Configuration
+from planner.model.trajectory import Needle, ScoredTrajectory, Technique, Trajectory
+from planner.model.volume import CtSource, Volume
+from planner.scoring.criteria import weighted_mean
+
+NO_CT = (
+    "without the CT the skin and the grey values are unknown; they are left out, also of the score."
+)
+LOOK_BACK_MM = 100.0
+ENTRY_TOLERANCE_MM = 2.0
+SKIN_REACH_MM = 300.0
+SHORT_AXIS_DEG = 20.0  # between the short axis (up to 10 degrees) and the S2 entry (from 25)
+STAND_IN_BONE_HU, STAND_IN_SOFT_HU, STAND_IN_AIR_HU = 300, 40, -1000
+# Criteria, measures and limits that rest on the CT and not on the anatomy.
+FROM_CT = frozenset(
+    {
+        "skin_length",
+        "soft_tissue_mm",
+        "mean_hu",
+        "skin_in_view",
+        "skin_to_tip",
+        "single_skin_crossing",
+    }
+)
+
+
+@dataclass(frozen=True, eq=False)
+class NeedleReport:
+    """One needle of the user's own, measured on an existing plan's anatomy.
+
+    scored: its warnings name every hard limit that it breaks.
+    notes: what was assumed or could not be known.
+    """
+
+    scored: ScoredTrajectory
+    notes: tuple[str, ...]
+
+
+def score_needle(
+    folder: Path,
+    entry: ArrayLike,
+    tip: ArrayLike,
+    *,
+    gauge: str | None = None,
+    ct: Path | None = None,
+) -> NeedleReport:
+    """Measure a needle of the user's own on the anatomy of a plan folder.
+
+    entry, tip: (3,) patient LPS, mm. gauge: None for the plan's own. ct: the plan's CT; without it
+    the skin and the grey values are unknown.
+    Raises ConfigurationError for a needle that never enters the sacrum.
+    """
+    document = read_plan(folder)
+    configuration = Configuration.from_mapping(document.config)
+    if gauge is not None:
+        configuration = Configuration.from_mapping({**document.config, "needle": gauge})
+    anatomy = saved_anatomy(folder, document)
+    volume = _same_ct(ct, document)
+    path, notes = own_needle(anatomy, volume, entry, tip, configuration.needle)
+    if volume is not None:
+        return NeedleReport(scoring.measure(path, anatomy, volume, configuration), notes)
+    scored = scoring.measure(path, anatomy, _without_ct(anatomy), configuration)
+    return NeedleReport(_without_skin(scored), (*notes, NO_CT))
+
+
+def saved_anatomy(folder: Path, document: PlanDocument) -> Anatomy:
+    """Derive the anatomy of a plan folder again from its label map."""
+    labels = read_segmentation(Path(folder) / segmentation_nrrd.FILE_NAME)
+    return anatomy_stage.derive_anatomy(
+        labels.labels,
+        labels.grid,
+        source=document.anatomy.source,
+        confidences=dict(document.anatomy.confidences),
+    )
+
+
+def own_needle(
+    anatomy: Anatomy, volume: Volume | None, entry: ArrayLike, tip: ArrayLike, gauge: str
+) -> tuple[Trajectory, tuple[str, ...]]:
+    """Make a trajectory of two points: where it enters bone, and which technique it is most like.
+
+    A point within ENTRY_TOLERANCE_MM of the bone's surface is taken as the bone entry itself, so
+    that a plan's own needle is measured as it was. Raises ConfigurationError where the line never
+    meets the sacrum.
+    """
+    start, end = np.asarray(entry, float), np.asarray(tip, float)
+    length = float(np.linalg.norm(end - start))
+    if length < 1.0:
+        raise ConfigurationError("entry and tip are less than 1 mm apart; a needle has a length.")
+    along = (end - start) / length
+    solid = clearance_fields(anatomy).solid
+    depths = np.arange(-LOOK_BACK_MM, length, 0.1)
+    inside = solid.at(start + depths[:, None] * along) < 0
+    if not inside[depths >= 0].any():
+        raise ConfigurationError(
+            "the line from entry to tip never meets the sacrum. Points are patient LPS in mm, as "
+            "in plan.json."
+        )
+    bone = start
+    notes: tuple[str, ...] = ()
+    if abs(float(solid.at(start))) > ENTRY_TOLERANCE_MM:
+        first = _first_inside(inside, depths)
+        bone = start + first * along
+        notes = (f"the bone is entered {abs(first):.1f} mm {_beyond(first)} the point given.",)
+    skin = bone
+    if volume is not None:
+        skin = way_out(body_of(volume), bone[None], along[None], SKIN_REACH_MM).skin[0]
+    side: Side = "left" if anatomy.frame.to_sacrum(bone)[0] >= 0 else "right"
+    technique, level = _most_like(anatomy, side, bone, end)
+    return Trajectory(technique, side, level, skin, bone, end, Needle(gauge)), notes
+
+
+def _first_inside(inside: NDArray[np.bool_], depths: Float) -> float:
+    """Depth at which the stretch of bone at or after the point given begins."""
+    here = int(np.argmax(depths >= 0))
+    if not inside[here]:
+        return float(depths[here + int(np.argmax(inside[here:]))])
+    outside = np.flatnonzero(~inside[:here])
+    return float(depths[outside[-1] + 1]) if len(outside) else float(depths[0])
+
+
+def _beyond(depth: float) -> str:
+    return "beyond" if depth > 0 else "before"
+
+
+def _most_like(anatomy: Anatomy, side: Side, entry: Float, tip: Float) -> tuple[Technique, str]:
+    """Name the technique by inclination and level of the entry, as the techniques' windows do."""
+    pose = poses(anatomy, side_landmarks(anatomy, side), entry[None], tip[None])
+    level = float(pose.level[0])
+    if abs(float(pose.inclination_deg[0])) <= SHORT_AXIS_DEG:
+        return Technique.SHORT_AXIS, "S1" if level < 1.3 else "S2"
+    if level < 2.25:
+        return Technique.S2_ENTRY, "S2"
+    if level < 2.75:
+        return Technique.S2_S3_ENTRY, "S2/S3"
+    return Technique.LONG_AXIS, "S3"
+
+
+def _same_ct(ct: Path | None, document: PlanDocument) -> Volume | None:
+    if ct is None:
+        return None
+    volume = reading.read_ct(ct, series=document.ct.series_instance_uid or None)
+    if volume.source.sha256 != document.ct.sha256:
+        raise ConfigurationError(
+            f"{ct} is not the CT of this plan: its voxels differ (sha256 "
+            f"{volume.source.sha256[:12]}… against {document.ct.sha256[:12]}…)."
+        )
+    return volume
+
+
+def _without_ct(anatomy: Anatomy) -> Volume:
+    """A stand-in for the CT where only the anatomy is at hand: bone and soft tissue, no texture."""
+    values = np.full(anatomy.grid.shape, STAND_IN_AIR_HU, np.int16)
+    inner = (slice(1, -1),) * 3
+    values[inner] = np.where(anatomy.labels[inner] > 0, STAND_IN_BONE_HU, STAND_IN_SOFT_HU)
+    return Volume(values, anatomy.grid, CtSource("stand-in", sha256=""))
+
+
+def _without_skin(scored: ScoredTrajectory) -> ScoredTrajectory:
+    """Leave out everything that only a CT can tell."""
+    criteria = tuple(item for item in scored.criteria if item.name not in FROM_CT)
+    return replace(
+        scored,
+        trajectory=replace(scored.trajectory, skin_entry=scored.trajectory.bone_entry),
+        criteria=criteria,
+        score=weighted_mean(criteria),
+        measures={name: v for name, v in scored.measures.items() if name not in FROM_CT},
+        warnings=tuple(w for w in scored.warnings if w.partition(":")[0] not in FROM_CT),
+    )
