@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from planner.anatomy.foramina import centroids, find_foramina
 from planner.anatomy.material import prepare
 from planner.anatomy.midplane import Midplane, find_midplane
 from planner.anatomy.orientation import check_course, check_endplate, check_left, check_orientation
+from planner.anatomy.plausibility import find_doubts, weaken
 from planner.anatomy.surface import sacral_surface
 from planner.geometry.grid import Float, Grid
 from planner.model.anatomy import LABELS, LEVELS, Anatomy, SacralFrame
@@ -25,8 +27,8 @@ NEEDED = (
     *(f"foramen_{v}_{s}" for v in ("s1", "s2", "s3") for s in ("left", "right")),
 )
 """What every technique leans on; the least certain of these is the anatomy's confidence."""
-MISSING_CONFIDENCE = 0.5
-"""Confidence of a foramen of S1 to S3 that was not found (assumed)."""
+MISSING_CONFIDENCE = 0.0
+"""Of a foramen of S1 to S3 that was not found: no clearance can be stated to what is not known."""
 
 
 def derive_anatomy(
@@ -63,7 +65,10 @@ def derive_anatomy(
     remarks = [*cut_off(labels), *check_endplate(material, frame, endplate, canal_axis)]
     foramina, missing = find_foramina(material, frame, axis, given)
     surface, unsure = sacral_surface(material, frame, axis, canal_axis, foramina)
-    found = given | {item.name: item.confidence for item in foramina}
+    doubts = find_doubts(material, frame, axis, foramina, surface)
+    found = weaken(given | {item.name: item.confidence for item in foramina}, doubts)
+    foramina = tuple(replace(item, confidence=found[item.name]) for item in foramina)
+    remarks += [doubt.message for doubt in doubts]
     present = {item.name for item in foramina}
     needed = [
         found.get(n, 1.0) if n in present or not n.startswith("foramen") else MISSING_CONFIDENCE

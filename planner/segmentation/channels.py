@@ -19,13 +19,16 @@ from planner.segmentation.fit import Fitted
 CLOSING_MM = 9.0
 """Radius that closes the widest foramen: half of an S1 ventral opening with its groove."""
 ENVELOPE_SLACK_MM = 3.0
-REACH_MM = 4.0
+REACH_MM = 2.5
 """How far from the template's channel empty space still belongs to it: the error of the fit."""
 CORE_MM = 1.5
 """Depth inside the template's channel from which dark voxels stay open whatever the cut says:
 twice the usual error of a fitted wall."""
 DARK_HU = 150.0
 """Brighter voxels at that depth are bone: fat, roots and contrast-free soft tissue stay below."""
+SOFT_MM, SOFT_HU = 0.5, 60.0
+"""At this depth what is no brighter than a nerve root is open, whatever the cut says: in severe
+osteoporosis fatty marrow is darker than the root, and the wall between them hardly brighter."""
 KEPT_OPEN_MM = 3.0
 """Depth from which even bright voxels stay open, so that no channel is lost altogether."""
 SEEN_SHARE = 0.6
@@ -50,7 +53,7 @@ def channel_fields(fitted: Fitted, grid: Grid) -> dict[str, NDArray[np.float32]]
         mask = voxelise(surface.vertices, surface.faces, grid)
         field = np.full(grid.shape, FAR_MM, np.float32)
         if mask.any():
-            reach = np.ceil((REACH_MM + 4.0) / grid.spacing_mm).astype(int)
+            reach = np.ceil((REACH_MM + 5.5) / grid.spacing_mm).astype(int)
             where = np.argwhere(mask)
             low = np.maximum(where.min(axis=0) - reach, 0)
             high = np.minimum(where.max(axis=0) + reach + 1, grid.shape)
@@ -79,11 +82,12 @@ def split_channels(
     del stacked
     empty = hull & ~bone & (distance < REACH_MM)
     core = hull & ((distance < -CORE_MM) & (image < DARK_HU) | (distance < -KEPT_OPEN_MM))
+    soft = hull & (distance < -SOFT_MM) & (image < SOFT_HU)
     out, shares = {}, {}
     for number, name in enumerate(names):
         middle = (fields[name] < -CORE_MM) & hull
         shares[name] = float(np.mean(~bone[middle])) if middle.any() else 0.0
-        kept = core if shares[name] < SEEN_SHARE else empty
+        kept = soft | core if shares[name] < SEEN_SHARE else soft
         mine = (empty | kept) & (nearest == number)
         parts, count = ndimage.label(mine)
         if count > 1:  # crumbs beyond a wall are not the channel

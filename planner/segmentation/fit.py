@@ -41,6 +41,8 @@ JOINT_WINDOW_MM = 7.0
 SHEET_TRUST = (0.3, 0.5)
 """Weight of a sheet where the image does not show it, and support from which it counts in full."""
 MARGIN_MM = 16.0
+LOWER_MM = -60.0
+"""Height in the template's frame below which nothing but sacrum has the sacrum's shape."""
 DISC_MM = 13.0
 """Reach for the S1 endplate: a disc's height and its neighbours' endplates."""
 DISC_WINDOW_MM = 14.0
@@ -52,6 +54,7 @@ class Fitted:
     """The template's surfaces in patient LPS, mm, as bent to the image.
 
     moved_mm: (V,) how far the bending took each vertex of the sacrum from its pose.
+    endplate, lower: (V,) vertices of the sacrum on the S1 endplate, and below the S2 foramina.
     joints: the sheets that bound the sacrum at the sacroiliac joints.
     """
 
@@ -62,6 +65,8 @@ class Fitted:
     channels: dict[str, Surface]
     landmarks: dict[str, Float]
     moved_mm: Float
+    endplate: NDArray[np.bool_]
+    lower: NDArray[np.bool_]
     joints: tuple[JointSheet, ...] = ()
 
 
@@ -199,6 +204,8 @@ def fit(
         channels={name: s.moved(parts[name]) for name, s in template.channels.items()},
         landmarks={name: parts[f"mark {name}"] for name in template.landmarks},
         moved_mm=moved,
+        endplate=sacrum.endplate,
+        lower=template.sacrum.vertices[:, 2] < LOWER_MM,
         joints=sacrum.sheets,
     )
     return fitted, image, grid

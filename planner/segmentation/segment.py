@@ -19,7 +19,7 @@ from planner.geometry.distance import distance_to, signed_distance
 from planner.geometry.grid import Grid
 from planner.geometry.sampling import resample
 from planner.geometry.voxelise import voxelise
-from planner.model.anatomy import LABELS, Side
+from planner.model.anatomy import LABELS, SIDES, Side
 from planner.model.volume import Volume
 from planner.segmentation.channels import channel_fields, envelope, split_channels
 from planner.segmentation.confidence import confidences
@@ -50,6 +50,9 @@ SHEET_MM = 1.5
 """Radius below which a sheet of bone may fall between the voxels of the cut when its two borders
 are settled; it keeps what the cut gave it."""
 KEPT_MEMBERSHIP = 0.6
+HARDLY_VISIBLE = 0.3
+"""Confidence below which a structure is named in the warnings; above it, 1 in 3 of S4 were wrong
+at most, and none of S1 to S3 (`scripts/evaluate_confidence.py`)."""
 JOINT_SLACK_MM = 1.0
 """The cut may pass a joint's sheet by this much: a column's step, and the sheet's smoothing."""
 JOINT_BAND_MM = 8.0
@@ -286,13 +289,20 @@ def paint(
 def warnings_of(parts: dict[str, float]) -> tuple[str, ...]:
     """Name in words what the image hardly bears out."""
     out = []
+    upper = [parts.get(f"foramen_{v}_{s}", 0.0) for v in ("s1", "s2", "s3") for s in SIDES]
+    levels = max(upper) < HARDLY_VISIBLE
+    if levels:
+        out.append(
+            "the S1 endplate and the sacrum's lower end are hardly borne out by the image "
+            f"(confidence of the best foramen {max(upper):.2f}): all levels may be off by one."
+        )
     for name, value in parts.items():
-        if name.startswith("foramen") and value < 0.3:
+        if name.startswith("foramen") and value < HARDLY_VISIBLE and not levels:
             out.append(
                 f"{name} is hardly visible (confidence {value:.2f}): its place rests on the shape "
                 "of the rest of the sacrum. Check it before relying on clearances near it."
             )
-        elif name.startswith("hip") and value < 0.3:
+        elif name.startswith("hip") and value < HARDLY_VISIBLE:
             out.append(
                 f"{name} is hardly visible (confidence {value:.2f}): check the clearance to the "
                 "sacroiliac joint on that side."

@@ -151,7 +151,7 @@ def test_missing_parts_are_refused_or_named() -> None:
     anatomy = derive_anatomy(one, grid, source="provided")
     assert anatomy.foramen("S3", "left") is None
     assert "foramen_s3_left was not found" in anatomy.warnings
-    assert anatomy.confidence == 0.5
+    assert anatomy.confidence == 0.0  # nothing can be said of the clearance to it
 
 
 def test_wrong_calls_are_value_errors() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import nrrd
@@ -14,8 +15,11 @@ from planner.geometry.sampling import resample
 from planner.model.anatomy import LABELS
 from planner.model.volume import Volume
 from planner.segmentation import Segmentation, segment
-from planner.segmentation.localise import bone_map
-from planner.segmentation.segment import label_grid
+from planner.segmentation.confidence import confidences
+from planner.segmentation.fit import fit
+from planner.segmentation.localise import bone_map, localise
+from planner.segmentation.segment import label_grid, refine
+from planner.segmentation.template import build_template
 from segmentation.conftest import SAMPLE
 
 LEVELS = ("S1", "S2", "S3", "S4")
@@ -113,3 +117,19 @@ def test_the_same_ct_gives_the_same_labels(
     again = segment(sample_volume)
     assert np.array_equal(again.labels, sample_segmentation.labels)
     assert again.confidences == sample_segmentation.confidences
+
+
+def test_a_sacrum_one_level_off_has_no_confidence(
+    sample_volume: Volume, sample_segmentation: Segmentation
+) -> None:
+    template = build_template()
+    found = localise(sample_volume, template)
+    down = found.pose.turn(np.array([[0.0, 0.35, -0.94]]))[0]
+    shifted = replace(found.pose, translation=found.pose.translation + 27.0 * down)
+    fitted, image, grid = fit(sample_volume, template, replace(found, pose=shifted))
+    _, _, _, shares = refine(sample_volume, image, grid, fitted)
+    wrong = confidences(image, grid, fitted, shares, float(sample_volume.grid.spacing_mm.max()))
+    for level in ("s1", "s2", "s3"):
+        for side in ("left", "right"):
+            name = f"foramen_{level}_{side}"
+            assert wrong[name] < 0.2 < sample_segmentation.confidences[name]

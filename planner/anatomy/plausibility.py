@@ -1,0 +1,219 @@
+"""Doubts from geometry alone: what no adult sacrum looks like.
+
+Each gate asks one thing of the derived anatomy that the segmentation did not use to find it. Ranges
+are the mean plus and minus four standard deviations of reference anatomies derived by this package
+from true labels of seven adults (Fischer, Sci Data 10:763, 2023), rounded outwards; sacra outside
+them exist, so a doubt lowers the confidence and is told, and only several refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from planner.anatomy.curve import station
+from planner.anatomy.material import Material
+from planner.geometry.grid import Float
+from planner.model.anatomy import (
+    LABELS,
+    REGIONS,
+    SIDES,
+    Foramen,
+    Region,
+    SacralFrame,
+    SacralSurface,
+)
+
+FIRST_MM = (22.0, 44.0)
+"""From the endplate to the S1 foramina along the sacral axis: 32.9, SD 1.4; size varies by 8 %."""
+GAPS_MM = {
+    ("S1", "S2"): (14.0, 38.0),
+    ("S2", "S3"): (11.0, 30.0),
+    ("S3", "S4"): (12.0, 29.0),
+    ("S4", "S5"): (10.0, 27.0),
+}
+"""Between neighbouring foramina of a side: 25.4, 19.1, 19.6 and 18, SD 3.2, 2.2, 1.9 mm."""
+LATERAL_MM = {"S1": (14.0, 30.0), "S2": (12.0, 31.0), "S3": (10.0, 28.0)}
+LOWER_LATERAL_MM = (7.0, 27.0)
+"""From the midplane: 20.9, 20.2, 18.2 and 16.9, SD 0.7, 1.9, 1.7 and 1.5 mm; 30 % wider here."""
+PAIR_MM = 7.0
+"""Left and right of a level differ by at most 1.2 mm there. Symmetry is weak evidence: single
+structures differ by 5 mm between sides in healthy people."""
+SMALLEST_MM3 = {"S1": 700.0, "S2": 380.0, "S3": 180.0}
+LOWER_SMALLEST_MM3 = 70.0
+"""A third of the smallest channel there (2110, 1157, 613 and 219 mm3)."""
+BONE_ML = (90.0, 420.0)
+"""157 to 217 ml there; without the smallest women and the largest men."""
+CANAL_SHARE = 0.9
+"""Share of the course from the S1 to the S3 foramina that the canal's largest part must span."""
+JOINT_MM2 = 250.0
+"""Auricular surfaces measure 800 to 1500 mm2; a third is left of a partly ankylosed one."""
+JOINT_GAP_MM = 7.0
+DOUBTED, WEAKLY_DOUBTED = 0.4, 0.75
+"""What a confidence is multiplied by for one doubt (assumed): two leave 0.16, below the floor."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """One thing that does not look like a sacrum.
+
+    structures: names of the segments that it speaks against. factor: what their confidence is
+    multiplied by. message: in words, with figure and expectation.
+    """
+
+    structures: tuple[str, ...]
+    factor: float
+    message: str
+
+
+def find_doubts(
+    material: Material,
+    frame: SacralFrame,
+    axis: Float,
+    foramina: tuple[Foramen, ...],
+    surface: SacralSurface,
+) -> tuple[Doubt, ...]:
+    """Ask every gate; axis is (N, 3), patient LPS, mm."""
+    return (
+        *spacing_doubts(foramina, axis),
+        *lateral_doubts(foramina, frame),
+        *pair_doubts(foramina, axis),
+        *volume_doubts(material, foramina),
+        *canal_doubts(material, foramina, axis),
+        *joint_doubts(material, surface),
+    )
+
+
+def weaken(confidences: dict[str, float], doubts: Iterable[Doubt]) -> dict[str, float]:
+    """Multiply the confidence of every doubted structure; 1 where none was stated."""
+    out = dict(confidences)
+    for doubt in doubts:
+        for name in doubt.structures:
+            out[name] = out.get(name, 1.0) * doubt.factor
+    return out
+
+
+def _outside(value: float, span: tuple[float, float]) -> bool:
+    return not span[0] <= value <= span[1]
+
+
+def _range(span: tuple[float, float]) -> str:
+    return f"{span[0]:.0f} to {span[1]:.0f} mm expected"
+
+
+def spacing_doubts(foramina: tuple[Foramen, ...], axis: Float) -> list[Doubt]:
+    """Tell foramina too near to or too far from the endplate or the next one, along the axis."""
+    out = []
+    for side in SIDES:
+        row = [item for item in foramina if item.side == side]
+        if not row:
+            continue
+        at = station(axis, np.array([item.centre for item in row]))
+        if row[0].level == "S1" and _outside(at[0], FIRST_MM):
+            out.append(
+                Doubt(
+                    (row[0].name,),
+                    DOUBTED,
+                    f"{row[0].name} lies {at[0]:.0f} mm below the S1 endplate, {_range(FIRST_MM)}",
+                )
+            )
+        for n in range(1, len(row)):
+            span = GAPS_MM.get((row[n - 1].level, row[n].level))
+            gap = float(at[n] - at[n - 1])
+            if span is None or not _outside(gap, span):
+                continue
+            pair = (row[n].name,) if n >= 3 else (row[n - 1].name, row[n].name)
+            words = f"{row[n].name} lies {gap:.0f} mm below {row[n - 1].name}, {_range(span)}"
+            out.append(Doubt(pair, DOUBTED, words))
+    return out
+
+
+def lateral_doubts(foramina: tuple[Foramen, ...], frame: SacralFrame) -> list[Doubt]:
+    """Tell foramina too near to or too far from the midplane."""
+    out = []
+    for item in foramina:
+        span = LATERAL_MM.get(item.level, LOWER_LATERAL_MM)
+        away = abs(float(frame.to_sacrum(item.centre)[0]))
+        if _outside(away, span):
+            words = f"{item.name} lies {away:.0f} mm from the midplane, {_range(span)}"
+            out.append(Doubt((item.name,), DOUBTED, words))
+    return out
+
+
+def pair_doubts(foramina: tuple[Foramen, ...], axis: Float) -> list[Doubt]:
+    """Tell levels whose left and right foramina lie at different heights."""
+    out = []
+    for level in dict.fromkeys(item.level for item in foramina):
+        pair = [item for item in foramina if item.level == level]
+        if len(pair) < 2:
+            continue
+        at = station(axis, np.array([item.centre for item in pair]))
+        if abs(at[0] - at[1]) > PAIR_MM:
+            words = f"the {level} foramina lie {abs(at[0] - at[1]):.0f} mm apart in height"
+            words += f", at most {PAIR_MM:.0f} mm expected"
+            out.append(Doubt(tuple(item.name for item in pair), WEAKLY_DOUBTED, words))
+    return out
+
+
+def volume_doubts(material: Material, foramina: tuple[Foramen, ...]) -> list[Doubt]:
+    """Tell a sacrum of an unlikely size, and channels that are mere slits."""
+    voxel = float(np.prod(material.grid.spacing_mm))
+    bone = float(material.bone.sum()) * voxel / 1000.0
+    out = []
+    if _outside(bone, BONE_ML):
+        words = f"the sacrum's bone measures {bone:.0f} ml, {BONE_ML[0]:.0f} to {BONE_ML[1]:.0f} "
+        out.append(Doubt(("sacrum",), DOUBTED, words + "ml expected"))
+    for item in foramina:
+        least = SMALLEST_MM3.get(item.level, LOWER_SMALLEST_MM3)
+        volume = len(material.points(item.name)) * voxel
+        if volume < least:
+            words = f"{item.name} holds {volume:.0f} mm3, at least {least:.0f} mm3 expected"
+            out.append(Doubt((item.name,), DOUBTED, words))
+    return out
+
+
+def canal_doubts(material: Material, foramina: tuple[Foramen, ...], axis: Float) -> list[Doubt]:
+    """Tell a canal that is interrupted between the S1 and the S3 foramina."""
+    ends = [item.centre for item in foramina if item.level in ("S1", "S3")]
+    box = material.box(("sacral_canal",), 0.0)
+    if len(ends) < 2 or box is None:
+        return []
+    grid, where = material.cut(box)
+    mask = material.labels[where] == LABELS["sacral_canal"]
+    parts, _ = ndimage.label(mask, ndimage.generate_binary_structure(3, 3))
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    low, high = np.percentile(station(axis, np.array(ends)), (0.0, 100.0))
+    at = station(axis, grid.to_patient(np.argwhere(parts == int(sizes.argmax()))))
+    steps = np.arange(low, high, 2.0)
+    filled = np.histogram(at, bins=np.append(steps, steps[-1] + 2.0))[0] > 0
+    if filled.mean() >= CANAL_SHARE:
+        return []
+    words = f"the canal is found along {filled.mean():.0%} of its course from S1 to S3"
+    return [Doubt(("sacral_canal",), DOUBTED, words + f", {CANAL_SHARE:.0%} expected")]
+
+
+def joint_doubts(material: Material, surface: SacralSurface) -> list[Doubt]:
+    """Tell a side on which the sacrum hardly faces a hip."""
+    corners = surface.vertices[surface.faces]
+    chosen = surface.regions == REGIONS.index(Region.SACROILIAC)
+    a, b, c = corners[chosen].transpose(1, 0, 2)
+    areas = 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    middles = corners[chosen].mean(axis=1)
+    out = []
+    for side in SIDES:
+        name = f"hip_{side}"
+        points = material.points(name)
+        if not len(points):
+            out.append(Doubt((name,), DOUBTED, f"{name} was not found beside the sacrum"))
+            continue
+        near, _ = cKDTree(points).query(middles, distance_upper_bound=JOINT_GAP_MM)
+        area = float(areas[np.isfinite(near)].sum())
+        if area < JOINT_MM2:
+            words = f"the sacrum faces {name} over {area:.0f} mm2, at least {JOINT_MM2:.0f} mm2 "
+            out.append(Doubt((name,), DOUBTED, words + "expected"))
+    return out
