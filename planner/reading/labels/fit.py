@@ -5,20 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from planner.errors import UnsuitableCtError
-from planner.geometry.grid import Grid
+from planner.geometry.grid import Float, Grid
 from planner.geometry.sampling import resample
-from planner.model.anatomy import LABELS
+from planner.model.anatomy import LABELS, LEVELS
 from planner.model.volume import Volume
 from planner.reading.labels.label_map import LabelMap
 
 # A sacrum of which less than this lies in the CT is not the sacrum of this CT.
 LEAST_INSIDE = 0.95
+PAIRED = ("hip", *(f"foramen_{level.lower()}" for level in LEVELS))
 
 
 def fit_to_volume(labels: LabelMap, volume: Volume) -> LabelMap:
     """Check that a label map belongs to a CT, and resample it where its grid is coarser.
 
-    Raises UnsuitableCtError for another frame of reference or a sacrum outside the CT.
+    Raises UnsuitableCtError for another frame of reference, a sacrum outside the CT, and sides
+    that lie the wrong way round.
     """
     frames = {labels.grid.frame_of_reference_uid, volume.grid.frame_of_reference_uid} - {""}
     if len(frames) == 2:
@@ -27,6 +29,7 @@ def fit_to_volume(labels: LabelMap, volume: Volume) -> LabelMap:
             f"({labels.grid.frame_of_reference_uid} against {volume.grid.frame_of_reference_uid}); "
             "give one that was made on this CT."
         )
+    check_sides(labels)
     inside = _inside(labels, volume.grid)
     if inside < LEAST_INSIDE:
         raise UnsuitableCtError(
@@ -45,6 +48,30 @@ def fit_to_volume(labels: LabelMap, volume: Volume) -> LabelMap:
     return LabelMap(
         moved.astype(np.uint8), volume.grid, labels.names, labels.source, (*labels.warnings, note)
     )
+
+
+def check_sides(labels: LabelMap) -> None:
+    """Refuse what is named left and lies to the right of its fellow (UnsuitableCtError).
+
+    Patient LPS stays the patient's own however the patient lies, so that a label map that was
+    mirrored, or whose names were swapped, shows.
+    """
+    for name in PAIRED:
+        left, right = f"{name}_left", f"{name}_right"
+        if not {left, right} <= labels.names:
+            continue
+        apart = _middle(labels, left)[0] - _middle(labels, right)[0]
+        if apart <= 0:
+            raise UnsuitableCtError(
+                f"in the label map {left} lies {-apart:.0f} mm to the right of {right}: the file "
+                "is mirrored or its names are swapped. Check how it was converted."
+            )
+
+
+def _middle(labels: LabelMap, name: str) -> Float:
+    """(3,) mean of a segment's voxels, patient LPS, mm."""
+    voxels = np.argwhere(labels.labels == LABELS[name])
+    return labels.grid.to_patient(voxels.mean(axis=0))
 
 
 def _inside(labels: LabelMap, grid: Grid) -> float:

@@ -1,10 +1,16 @@
-"""NIfTI in TotalSegmentator's labels."""
+"""Multi-label NIfTI: by the names in its label table, else in TotalSegmentator's labels.
+
+NIfTI itself does not say what a value means. TotalSegmentator writes a table of names into a header
+extension (the Caret label table, XML); where it is there it decides, since the values of its tasks
+and versions differ. Without it, values are those of TotalSegmentator's task "total".
+"""
 
 from __future__ import annotations
 
 import zlib
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import nibabel
 import numpy as np
@@ -12,27 +18,39 @@ from numpy.typing import NDArray
 
 from planner.errors import UnsuitableCtError
 from planner.geometry.grid import Grid
-from planner.model.anatomy import LABELS
 from planner.reading.labels.label_map import LabelMap, file_grid, label_map
+from planner.reading.labels.names import CLASSES, NAMES, Painter, plain, segment_of
 
-# TotalSegmentator, task "total": some of its tasks split S1 from the sacrum.
-TOTALSEGMENTATOR = {
+# TotalSegmentator, task "total" of version 2.
+TOTAL = {
     25: "sacrum",
-    26: "sacrum",
-    27: "l5",
+    26: "vertebrae_s1",
+    27: "vertebrae_l5",
     77: "hip_left",
     78: "hip_right",
 }
-HINT = "In NIfTI the values are TotalSegmentator's (25 and 26)."
+TABLE_MARK = b"<LabelTable"
+HINT = (
+    "Without a table of names in its header, the values of a NIfTI are TotalSegmentator's: 25 and "
+    "26 are the sacrum. A mask of one bone goes into a folder, as sacrum.nii.gz."
+)
 
 
 def read_label_nifti(path: Path) -> LabelMap:
-    """Read a multi-label NIfTI in TotalSegmentator's labels."""
+    """Read a multi-label NIfTI by its label table, or in TotalSegmentator's labels."""
     voxels, grid = read_nifti(path)
-    labels = np.zeros(voxels.shape, np.uint8)
-    for value, name in TOTALSEGMENTATOR.items():
-        labels[voxels == value] = LABELS[name]
-    return label_map(path, labels, grid, "totalsegmentator", hint=HINT)
+    table = _label_table(path)
+    painter = Painter(path, voxels.shape)
+    present = set(np.unique(voxels).tolist())
+    for value, part in (TOTAL if table is None else table).items():
+        if segment_of(part) is None or value not in present:
+            continue
+        painter.announce(part)
+        painter.paint(part, voxels == value)
+    named = table is not None and not set(CLASSES) & set(table.values())
+    source = "provided" if named else "totalsegmentator"
+    hint = HINT if table is None else f"Its header has a table of names. {NAMES}"
+    return label_map(path, painter.labels, grid, source, painter.remarks(), hint)
 
 
 def read_nifti(path: Path) -> tuple[NDArray[Any], Grid]:
@@ -46,3 +64,20 @@ def read_nifti(path: Path) -> tuple[NDArray[Any], Grid]:
     if voxels.ndim != 3:
         raise UnsuitableCtError(f"the label map {path} has {voxels.ndim} axes; expected 3.")
     return voxels, file_grid(path, voxels.shape, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
+
+
+def _label_table(path: Path) -> dict[int, str] | None:
+    """Map values to plain names by the label table in the header; None where there is none."""
+    for extension in nibabel.load(path).header.extensions:
+        content = extension.get_content()
+        text = content.encode() if isinstance(content, str) else content
+        if not isinstance(text, bytes) or TABLE_MARK not in text:
+            continue
+        try:
+            labels = ElementTree.fromstring(text.strip(b"\0 \r\n\t")).iter("Label")
+            return {int(label.attrib["Key"]): plain(label.text) for label in labels}
+        except (ElementTree.ParseError, KeyError, ValueError) as error:
+            raise UnsuitableCtError(
+                f"the table of names in the header of {path} cannot be read: {error}."
+            ) from error
+    return None

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from planner.errors import UnsuitableCtError
 from planner.geometry.grid import Grid
-from planner.model.anatomy import LABELS
 from planner.reading.labels.label_map import LabelMap, file_grid, label_map
+from planner.reading.labels.names import NAMES, Painter, plain, segment_of
 
 FRAME_KEY = "planner_frame_of_reference_uid"
 """Header key in which anatomy.seg.nrrd carries the DICOM frame of reference."""
@@ -25,24 +25,19 @@ TO_LPS = {
 }
 SHORT_SPACES = {"LPS": "left-posterior-superior", "RAS": "right-anterior-superior"}
 SHORT_SPACES["LAS"] = "left-anterior-superior"
-HINT = f"Names are {', '.join(LABELS)}."
 
 
 def read_segmentation_nrrd(path: Path) -> LabelMap:
     """Read a segmentation in 3D Slicer's convention; segments of other names are left out."""
     voxels, grid, header = read_nrrd(path)
     layers = voxels[np.newaxis] if voxels.ndim == 3 else voxels
-    labels = np.zeros(layers.shape[1:], np.uint8)
-    for name, (layer, value) in _segments(path, header).items():
+    painter = Painter(path, layers.shape[1:])
+    for part, (layer, value) in _segments(path, header).items():
         if not 0 <= layer < len(layers):
-            raise UnsuitableCtError(f"{path}: segment {name} is in layer {layer}, which is absent.")
-        where = layers[layer] == value
-        if (labels[where] != 0).any():
-            raise UnsuitableCtError(
-                f"{path}: segment {name} overlaps another one; every voxel may belong to one only."
-            )
-        labels[where] = LABELS[name]
-    return label_map(path, labels, grid, "provided", hint=HINT)
+            raise UnsuitableCtError(f"{path}: segment {part} is in layer {layer}, which is absent.")
+        painter.announce(part)
+        painter.paint(part, layers[layer] == value)
+    return label_map(path, painter.labels, grid, "provided", painter.remarks(), NAMES)
 
 
 def read_nrrd(path: Path) -> tuple[NDArray[Any], Grid, dict[str, Any]]:
@@ -62,13 +57,13 @@ def _segments(path: Path, header: dict[str, Any]) -> dict[str, tuple[int, int]]:
     number = 0
     while f"Segment{number}_ID" in header or f"Segment{number}_Name" in header:
         key = f"Segment{number}_"
-        name = str(header.get(key + "Name", header.get(key + "ID"))).strip().lower()
+        name = plain(header.get(key + "Name", header.get(key + "ID")))
         try:
             place = int(header.get(key + "Layer", 0)), int(header.get(key + "LabelValue", 1))
         except ValueError as error:
             raise UnsuitableCtError(f"{path}: segment {name} has no whole label value.") from error
         number += 1
-        if name not in LABELS:
+        if segment_of(name) is None:
             continue
         if name in found:
             raise UnsuitableCtError(f"{path} has two segments named {name}; names must be unique.")
