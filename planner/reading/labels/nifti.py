@@ -69,12 +69,11 @@ def read_nifti(path: Path) -> tuple[NDArray[Any], Grid]:
 def _label_table(path: Path) -> dict[int, str] | None:
     """Map values to plain names by the label table in the header; None where there is none."""
     for extension in nibabel.load(path).header.extensions:
-        content = extension.get_content()
-        text = content.encode() if isinstance(content, str) else content
-        if not isinstance(text, bytes) or TABLE_MARK not in text:
+        content = bytes(extension.content)
+        if TABLE_MARK not in content:
             continue
         try:
-            labels = ElementTree.fromstring(text.strip(b"\0 \r\n\t")).iter("Label")
+            labels = ElementTree.fromstring(content.strip(b"\0 \r\n\t")).iter("Label")
             return {int(label.attrib["Key"]): plain(label.text) for label in labels}
         except (ElementTree.ParseError, KeyError, ValueError) as error:
             raise UnsuitableCtError(

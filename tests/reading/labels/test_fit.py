@@ -47,3 +47,20 @@ def test_labels_of_another_patient_are_refused() -> None:
     other = Grid(here.grid.shape, here.grid.patient_from_ijk, "9.9.9")
     with pytest.raises(UnsuitableCtError, match="another frame of reference"):
         fit_to_volume(LabelMap(here.labels, other, here.names, "provided"), volume)
+
+
+def test_sides_the_wrong_way_round_are_refused() -> None:
+    volume = toy_volume(GRIDS["oblique"])
+    here = label_map(GRIDS["oblique"])
+    swapped = here.labels.copy()
+    swapped[here.labels == LABELS["hip_left"]] = LABELS["hip_right"]
+    swapped[here.labels == LABELS["hip_right"]] = LABELS["hip_left"]
+    with pytest.raises(UnsuitableCtError, match=r"hip_left lies \d+ mm to the right of hip_right"):
+        fit_to_volume(LabelMap(swapped, here.grid, here.names, "provided"), volume)
+    # a lost sign: the same voxels, mirrored about the patient's own middle
+    mirrored = Grid(here.grid.shape, np.diag([-1.0, 1.0, 1.0, 1.0]) @ here.grid.patient_from_ijk)
+    affine = mirrored.patient_from_ijk.copy()
+    affine[0, 3] += 2 * toy_frame().origin[0]
+    turned = Grid(here.grid.shape, affine)
+    with pytest.raises(UnsuitableCtError, match="the file is mirrored or its names are swapped"):
+        fit_to_volume(LabelMap(here.labels, turned, here.names, "provided"), volume)
