@@ -38,8 +38,15 @@ from planner.model.configuration import Configuration
 from planner.model.plan import Plan
 from planner.model.trajectory import Needle, ScoredTrajectory, Technique, Trajectory
 from planner.model.volume import CtSource, Volume
-from planner.reading.labels import LabelMap, fit_to_volume, read_labels, read_mask
+from planner.reading.labels import (
+    LabelMap,
+    fit_to_volume,
+    read_labels,
+    read_mask,
+    read_mask_folder,
+)
 from planner.scoring.criteria import weighted_mean
+from planner.segmentation import Segmentation, TotalSegmentator
 
 Progress = Callable[[str, float], None]
 """Called with the name of a stage and the part of it that is done, 0 to 1."""
@@ -64,12 +71,6 @@ FROM_CT = frozenset(
     }
 )
 
-# Without these a plan cannot be measured; a fourth pair of foramina may be absent or closed.
-NEEDED = frozenset(
-    {"sacrum", "sacral_canal"}
-    | {f"foramen_s{level}_{side}" for level in (1, 2, 3) for side in ("left", "right")}
-)
-
 
 def plan_ct(
     path: Path,
@@ -77,6 +78,7 @@ def plan_ct(
     *,
     series: str | None = None,
     anatomy_file: Path | None = None,
+    method: TotalSegmentator | None = None,
     target_file: Path | None = None,
     progress: Progress | None = None,
     jobs: int | None = None,
@@ -84,14 +86,15 @@ def plan_ct(
     """Plan on a CT.
 
     path: what `planner plan` takes. series: its UID where there are several. anatomy_file: a label
-    map instead of the segmentation. target_file: a mask to reach. jobs: threads, None for all.
+    map instead of the segmentation. method: another program for the segmentation; None for the
+    built-in one. target_file: a mask to reach. jobs: threads, None for all.
     Raises a PlannerError whose exit status is that of the command.
     """
     clock = _Clock(progress or _silent)
     with clock.stage("read"), _threads(jobs):
         volume = reading.read_ct(path, series=series, progress=clock.inside("read"))
     with clock.stage("anatomy"), _threads(jobs):
-        anatomy = find_anatomy(volume, anatomy_file, clock.inside("anatomy"))
+        anatomy = find_anatomy(volume, anatomy_file, clock.inside("anatomy"), method)
         check_confidence(anatomy, configuration)
     with clock.stage("candidates"), _threads(jobs):
         target = None
@@ -119,37 +122,54 @@ def plan_ct(
 
 
 def find_anatomy(
-    volume: Volume, anatomy_file: Path | None = None, progress: Progress | None = None
+    volume: Volume,
+    anatomy_file: Path | None = None,
+    progress: Progress | None = None,
+    method: TotalSegmentator | None = None,
 ) -> Anatomy:
     """Find the bones in a CT, or take them from a label map of the user's.
 
     Raises UntrustedAnatomyError, or UnsuitableCtError where the label map does not fit the CT.
     """
-    if anatomy_file is None:
-        found = segmentation.segment(volume, progress)
-        return anatomy_stage.derive_anatomy(
-            found.labels,
-            found.grid,
-            source=found.source,
-            confidences=found.confidences,
-            warnings=found.warnings,
-        )
-    return provided_anatomy(fit_to_volume(read_labels(anatomy_file), volume), volume)
+    if anatomy_file is not None:
+        if method is not None:
+            raise ConfigurationError(
+                "a label map (--anatomy) takes the place of the segmentation; give it without a "
+                "method (--method)."
+            )
+        return provided_anatomy(fit_to_volume(read_labels(anatomy_file), volume), volume, progress)
+    return _derive(segment_ct(volume, method, progress))
 
 
-def provided_anatomy(labels: LabelMap, volume: Volume) -> Anatomy:
+def provided_anatomy(labels: LabelMap, volume: Volume, progress: Progress | None = None) -> Anatomy:
     """Derive the anatomy from a label map; segments that it lacks are found in the CT."""
-    if labels.names >= NEEDED:
-        return anatomy_stage.derive_anatomy(
-            labels.labels, labels.grid, source=labels.source, warnings=labels.warnings
-        )
-    found = segmentation.complete_labels(labels.labels, labels.grid, volume)
+    return _derive(_completed(labels, volume, progress))
+
+
+def segment_ct(
+    volume: Volume, method: TotalSegmentator | None = None, progress: Progress | None = None
+) -> Segmentation:
+    """Segment a CT by the built-in method, or by another program completed by the built-in one."""
+    if method is None:
+        return segmentation.segment(volume, progress)
+    with method.run(volume, progress) as masks:
+        labels = fit_to_volume(read_mask_folder(masks, source="totalsegmentator"), volume)
+    return _completed(labels, volume, progress)
+
+
+def _completed(labels: LabelMap, volume: Volume, progress: Progress | None) -> Segmentation:
+    """Check that a label map lies on the CT's bone, and find in the CT what it lacks."""
+    found = segmentation.complete_labels(labels.labels, labels.grid, volume, progress)
+    return replace(found, source=labels.source, warnings=(*labels.warnings, *found.warnings))
+
+
+def _derive(found: Segmentation) -> Anatomy:
     return anatomy_stage.derive_anatomy(
         found.labels,
         found.grid,
-        source=labels.source,
+        source=found.source,
         confidences=found.confidences,
-        warnings=(*labels.warnings, *found.warnings),
+        warnings=found.warnings,
     )
 
 

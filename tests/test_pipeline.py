@@ -16,6 +16,7 @@ from planner.errors import (
 from planner.export.segmentation_nrrd import write_segmentation
 from planner.model.anatomy import LABELS
 from planner.model.configuration import Configuration
+from planner.segmentation import Segmentation, complete_labels
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict:
 
     fakes = {
         "reading": {"read_ct": lambda path, series=None, progress=None: toy_volume()},
-        "segmentation": {},
+        "segmentation": {"complete_labels": complete_labels},
         "anatomy_stage": {"derive_anatomy": derive},
         "candidates": {"propose": propose, "target_points": lambda target: target},
         "scoring": {
@@ -85,10 +86,8 @@ def test_a_label_map_without_a_sacrum_is_refused(seen: dict, tmp_path: Path) -> 
 def test_missing_segments_are_completed_where_that_is_possible(
     seen: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def complete(labels, grid, volume):
-        return SimpleNamespace(
-            labels=labels, grid=grid, confidences={"sacral_canal": 0.7}, warnings=("derived",)
-        )
+    def complete(labels, grid, volume, progress):
+        return Segmentation(labels, grid, {"sacral_canal": 0.7}, ("derived",))
 
     monkeypatch.setattr(pipeline, "segmentation", SimpleNamespace(complete_labels=complete))
     path = save(tmp_path / "own.seg.nrrd", ("sacral_canal",))
