@@ -133,10 +133,7 @@ def find_anatomy(
     """
     if anatomy_file is not None:
         if method is not None:
-            raise ConfigurationError(
-                "a label map (--anatomy) takes the place of the segmentation; give it without a "
-                "method (--method)."
-            )
+            raise ValueError("give a label map or a method of segmentation, not both")
         return provided_anatomy(fit_to_volume(read_labels(anatomy_file), volume), volume, progress)
     return _derive(segment_ct(volume, method, progress))
 

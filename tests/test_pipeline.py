@@ -16,7 +16,7 @@ from planner.errors import (
 from planner.export.segmentation_nrrd import write_segmentation
 from planner.model.anatomy import LABELS
 from planner.model.configuration import Configuration
-from planner.segmentation import Segmentation, complete_labels
+from planner.segmentation import Segmentation, TotalSegmentator, complete_labels
 
 
 @pytest.fixture
@@ -94,6 +94,12 @@ def test_missing_segments_are_completed_where_that_is_possible(
     pipeline.plan_ct(Path("ct"), Configuration(), anatomy_file=path)
     assert seen["words"]["confidences"] == {"sacral_canal": 0.7}
     assert seen["words"]["warnings"] == ("derived",)
+
+
+def test_a_label_map_and_a_method_are_one_too_many(tmp_path: Path) -> None:
+    method = TotalSegmentator(tmp_path / "TotalSegmentator")
+    with pytest.raises(ValueError, match="not both"):
+        pipeline.find_anatomy(toy_volume(), tmp_path / "own.seg.nrrd", method=method)
 
 
 def test_a_target_reaches_the_candidates(seen: dict, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def plan_command(
     from planner.export.plan_folder import check_folder, write_plan
 
     check_folder(output, overwrite, reserved=ct)
-    program = find_method(method, allow_download, device)
+    program = find_method(method, allow_download, device, anatomy)
     from planner.pipeline import plan_ct
 
     with progress_bar(quiet) as progress:

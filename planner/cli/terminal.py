@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -85,10 +86,11 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[str, float], None]]:
 
 
 def find_method(
-    choice: MethodChoice, allow_download: bool, device: str | None
+    choice: MethodChoice, allow_download: bool, device: str | None, anatomy: Path | None = None
 ) -> TotalSegmentator | None:
     """Find the program behind a method; None for the built-in one.
 
+    anatomy: the label map that was given beside it, if any.
     Raises ConfigurationError for a program that is absent, or options that have nothing to act on.
     """
     if choice is MethodChoice.BUILTIN:
@@ -98,6 +100,11 @@ def find_method(
                 "method downloads nothing."
             )
         return None
+    if anatomy is not None:
+        raise ConfigurationError(
+            "a label map (--anatomy) takes the place of the segmentation; give it without a method "
+            "(--method)."
+        )
     from planner.segmentation import TotalSegmentator
 
     return TotalSegmentator.find(allow_download=allow_download, device=device or "cpu")
