@@ -100,7 +100,7 @@ class TotalSegmentator:
             raise ConfigurationError(
                 f"TotalSegmentator has no weights in {folder}. {HOW_TO_DOWNLOAD}"
             )
-        return cls(Path(found), allow_download, device)
+        return cls(Path(found).absolute(), allow_download, device)
 
     @contextmanager
     def run(self, volume: Volume, progress: Progress | None = None) -> Iterator[Path]:

@@ -49,6 +49,19 @@ def test_labels_of_another_place_are_refused(
         complete_labels(given, moved(sample_volume.grid, by), sample_volume)
 
 
+@pytest.mark.parametrize("aside_mm", [8.0, -15.0])
+def test_a_mirrored_sacrum_is_refused_unless_about_its_own_middle(
+    aside_mm: float, labels: np.ndarray, sample_volume: Volume
+) -> None:
+    alone = (labels == LABELS["sacrum"]).astype(np.uint8)
+    grid = sample_volume.grid
+    middle = grid.to_patient(np.argwhere(alone > 0)).mean(axis=0)[0] + aside_mm
+    affine = np.diag([-1.0, 1.0, 1.0, 1.0]) @ grid.patient_from_ijk  # a lost sign of x
+    affine[0, 3] += 2.0 * middle
+    with pytest.raises(UntrustedAnatomyError, match="does not lie on bone"):
+        complete_labels(alone, Grid(grid.shape, affine), sample_volume)
+
+
 def test_doubtful_labels_are_said(labels: np.ndarray, sample_volume: Volume) -> None:
     contrasts = []
     for shift in (0.0, 0.5, 1.0, 1.5, 2.0, 2.5):
