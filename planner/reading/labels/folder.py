@@ -1,4 +1,4 @@
-"""A folder of masks, one file per bone, named as TotalSegmentator names its classes or as LABELS."""
+"""A folder of masks, one file per bone, in TotalSegmentator's file names or those of LABELS."""
 
 from __future__ import annotations
 
