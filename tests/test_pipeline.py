@@ -17,6 +17,7 @@ from planner.model.anatomy import LABELS
 from planner.model.configuration import Configuration
 from planner.pipeline import bones, needle, plan_ct
 from planner.pipeline import plan as planning
+from planner.segmentation import Segmentation, TotalSegmentator, complete_labels
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict:
 
     fakes = {
         "reading": {"read_ct": lambda path, series=None, progress=None: toy_volume()},
-        "segmentation": {},
+        "segmentation": {"complete_labels": complete_labels},
         "anatomy_stage": {"derive_anatomy": derive},
         "candidates": {"propose": propose, "target_points": lambda target: target},
         "scoring": {
@@ -87,20 +88,20 @@ def test_a_label_map_without_a_sacrum_is_refused(seen: dict, tmp_path: Path) -> 
 def test_missing_segments_are_completed_where_that_is_possible(
     seen: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def complete(labels, grid, volume, progress=None):
-        return SimpleNamespace(
-            labels=labels,
-            grid=grid,
-            confidences={"sacral_canal": 0.7},
-            warnings=("derived",),
-            evidence={},
-        )
+    def complete(labels, grid, volume, progress):
+        return Segmentation(labels, grid, {"sacral_canal": 0.7}, ("derived",))
 
     monkeypatch.setattr(bones, "segmentation", SimpleNamespace(complete_labels=complete))
     path = save(tmp_path / "own.seg.nrrd", ("sacral_canal",))
     plan_ct(Path("ct"), Configuration(), anatomy_file=path)
     assert seen["words"]["confidences"] == {"sacral_canal": 0.7}
     assert seen["words"]["warnings"] == ("derived",)
+
+
+def test_a_label_map_and_a_method_are_one_too_many(tmp_path: Path) -> None:
+    method = TotalSegmentator(tmp_path / "TotalSegmentator")
+    with pytest.raises(ValueError, match="not both"):
+        bones.find_bones(toy_volume(), tmp_path / "own.seg.nrrd", method=method)
 
 
 def test_a_target_reaches_the_candidates(seen: dict, tmp_path: Path) -> None:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from planner.cli.rejected import keeping_rejected
-from planner.cli.terminal import progress_bar
+from planner.cli.terminal import (
+    DeviceOption,
+    DownloadOption,
+    MethodChoice,
+    MethodOption,
+    find_method,
+    progress_bar,
+)
 
 if TYPE_CHECKING:
     from planner.model.configuration import Configuration
@@ -63,8 +70,15 @@ def plan_command(
     ] = None,
     anatomy: Annotated[
         Path | None,
-        typer.Option("--anatomy", help="Use this label map and skip segmentation."),
+        typer.Option(
+            "--anatomy",
+            help="Use this label map instead of segmentation: .seg.nrrd, DICOM SEG, NIfTI, or a "
+            "folder of masks.",
+        ),
     ] = None,
+    method: MethodOption = MethodChoice.BUILTIN,
+    allow_download: DownloadOption = False,
+    device: DeviceOption = None,
     target: Annotated[
         Path | None, typer.Option("--target", help="A mask to reach: a fracture or lesion.")
     ] = None,
@@ -96,6 +110,7 @@ def plan_command(
     from planner.export.plan_folder import check_folder, write_plan
 
     check_folder(output, overwrite, reserved=ct)
+    program = find_method(method, allow_download, device, anatomy)
     from planner.pipeline import plan_ct
 
     with keeping_rejected(output, overwrite), progress_bar(quiet) as progress:
@@ -104,6 +119,7 @@ def plan_command(
             configuration,
             series=series,
             anatomy_file=anatomy,
+            method=program,
             target_file=target,
             progress=progress,
             jobs=jobs,

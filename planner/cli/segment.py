@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from planner.cli.rejected import keeping_rejected
-from planner.cli.terminal import progress_bar
+from planner.cli.terminal import (
+    DeviceOption,
+    DownloadOption,
+    MethodChoice,
+    MethodOption,
+    find_method,
+    progress_bar,
+)
 
 
 def segment_command(
@@ -18,6 +25,9 @@ def segment_command(
     series: Annotated[
         str | None, typer.Option("--series", help="Series UID, where there are several.")
     ] = None,
+    method: MethodOption = MethodChoice.BUILTIN,
+    allow_download: DownloadOption = False,
+    device: DeviceOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report.")] = False,
 ) -> None:
@@ -30,6 +40,7 @@ def segment_command(
     from planner.export.atomic import check_file, write_file
 
     check_file(output, overwrite)
+    program = find_method(method, allow_download, device)
     from planner.export.disclaimer import DISCLAIMER
     from planner.export.segmentation_nrrd import write_segmentation
     from planner.model.configuration import Configuration
@@ -38,7 +49,7 @@ def segment_command(
 
     with keeping_rejected(output, overwrite), progress_bar(quiet) as progress:
         volume = read_ct(ct, series=series, progress=progress)
-        found = find_bones(volume, progress=progress)
+        found = find_bones(volume, method=program, progress=progress)
         anatomy = trusted_anatomy(found, volume, Configuration())
     write_file(output, partial(write_segmentation, found.labels, found.grid))
     if quiet:

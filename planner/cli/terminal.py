@@ -5,12 +5,39 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from planner.errors import PlannerError
+from planner.errors import ConfigurationError, PlannerError
+
+if TYPE_CHECKING:
+    from planner.segmentation import TotalSegmentator
+
+
+class MethodChoice(StrEnum):
+    """Ways to find the bones."""
+
+    BUILTIN = "builtin"
+    TOTALSEGMENTATOR = "totalsegmentator"
+
+
+MethodOption = Annotated[
+    MethodChoice,
+    typer.Option(
+        "--method", help="builtin, or your installed TotalSegmentator completed by builtin."
+    ),
+]
+DownloadOption = Annotated[
+    bool,
+    typer.Option("--allow-download", help="Let TotalSegmentator download its weights."),
+]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="cpu, gpu, gpu:N or mps, for TotalSegmentator.")
+]
 
 STAGES = {
     "read": "Reading the CT",
@@ -56,6 +83,31 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[str, float], None]]:
             bar.update(task, description=text[:44], completed=part)
 
         yield show
+
+
+def find_method(
+    choice: MethodChoice, allow_download: bool, device: str | None, anatomy: Path | None = None
+) -> TotalSegmentator | None:
+    """Find the program behind a method; None for the built-in one.
+
+    anatomy: the label map that was given beside it, if any.
+    Raises ConfigurationError for a program that is absent, or options that have nothing to act on.
+    """
+    if choice is MethodChoice.BUILTIN:
+        if allow_download or device is not None:
+            raise ConfigurationError(
+                "--allow-download and --device are for --method totalsegmentator; the built-in "
+                "method downloads nothing."
+            )
+        return None
+    if anatomy is not None:
+        raise ConfigurationError(
+            "a label map (--anatomy) takes the place of the segmentation; give it without a method "
+            "(--method)."
+        )
+    from planner.segmentation import TotalSegmentator
+
+    return TotalSegmentator.find(allow_download=allow_download, device=device or "cpu")
 
 
 def parse_point(text: str) -> tuple[float, float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,47 +15,42 @@ from planner.model.anatomy import LABELS, Anatomy
 from planner.model.configuration import Configuration
 from planner.model.rejection import RejectedAnatomy
 from planner.model.volume import Volume
-from planner.reading.labels import LabelMap, fit_to_volume, read_labels
-from planner.segmentation.segment import Segmentation
+from planner.reading.labels import LabelMap, fit_to_volume, read_labels, read_mask_folder
+from planner.segmentation import Segmentation, TotalSegmentator
+from planner.segmentation.complete import NEEDED
 
-# Without these a plan cannot be measured; a fourth pair of foramina may be absent or closed.
-NEEDED = frozenset(
-    {"sacrum", "sacral_canal"}
-    | {f"foramen_s{level}_{side}" for level in (1, 2, 3) for side in ("left", "right")}
-)
+Progress = Callable[[str, float], None]
+
 NAMED_WEAKEST = 3
 
 
 def find_bones(
     volume: Volume,
     anatomy_file: Path | None = None,
-    progress: Callable[[str, float], None] | None = None,
+    progress: Progress | None = None,
+    method: TotalSegmentator | None = None,
 ) -> Segmentation:
     """Find the bones in a CT, or take them from a label map of the user's.
 
+    method: another program for the segmentation, completed by the built-in one; None for that.
     Raises UntrustedAnatomyError where a given sacrum is not where the CT shows one, and
     UnsuitableCtError where no sacrum is found or the label map does not fit the CT.
     """
-    if anatomy_file is None:
+    if anatomy_file is not None:
+        if method is not None:
+            raise ValueError("give a label map or a method of segmentation, not both")
+        return _completed(fit_to_volume(read_labels(anatomy_file), volume), volume, progress)
+    if method is None:
         return segmentation.segment(volume, progress)
-    return completed(fit_to_volume(read_labels(anatomy_file), volume), volume, progress)
+    with method.run(volume, progress) as masks:
+        labels = fit_to_volume(read_mask_folder(masks, source="totalsegmentator"), volume)
+    return _completed(labels, volume, progress)
 
 
-def completed(
-    given: LabelMap, volume: Volume, progress: Callable[[str, float], None] | None = None
-) -> Segmentation:
-    """Add to a user's labels what planning needs and they lack, from the CT."""
-    if given.names >= NEEDED:
-        return Segmentation(given.labels, given.grid, {}, given.warnings, given.source)
-    found = segmentation.complete_labels(given.labels, given.grid, volume, progress)
-    return Segmentation(
-        found.labels,
-        found.grid,
-        found.confidences,
-        (*given.warnings, *found.warnings),
-        given.source,
-        found.evidence,
-    )
+def _completed(labels: LabelMap, volume: Volume, progress: Progress | None) -> Segmentation:
+    """Check that a label map lies on the CT's bone, and find in the CT what it lacks."""
+    found = segmentation.complete_labels(labels.labels, labels.grid, volume, progress)
+    return replace(found, source=labels.source, warnings=(*labels.warnings, *found.warnings))
 
 
 def trusted_anatomy(found: Segmentation, volume: Volume, configuration: Configuration) -> Anatomy:

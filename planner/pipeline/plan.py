@@ -26,6 +26,7 @@ from planner.model.plan import Plan
 from planner.model.volume import Volume
 from planner.pipeline.bones import find_bones, trusted_anatomy
 from planner.reading.labels import read_mask
+from planner.segmentation import TotalSegmentator
 
 Progress = Callable[[str, float], None]
 """Called with the name of a stage and the part of it that is done, 0 to 1."""
@@ -37,6 +38,7 @@ def plan_ct(
     *,
     series: str | None = None,
     anatomy_file: Path | None = None,
+    method: TotalSegmentator | None = None,
     target_file: Path | None = None,
     progress: Progress | None = None,
     jobs: int | None = None,
@@ -44,14 +46,15 @@ def plan_ct(
     """Plan on a CT.
 
     path: what `planner plan` takes. series: its UID where there are several. anatomy_file: a label
-    map instead of the segmentation. target_file: a mask to reach. jobs: threads, None for all.
+    map instead of the segmentation. method: another program for the segmentation; None for the
+    built-in one. target_file: a mask to reach. jobs: threads, None for all.
     Raises a PlannerError whose exit status is that of the command.
     """
     clock = _Clock(progress or _silent)
     with clock.stage("read"), _threads(jobs):
         volume = reading.read_ct(path, series=series, progress=clock.inside("read"))
     with clock.stage("anatomy"), _threads(jobs):
-        found = find_bones(volume, anatomy_file, clock.inside("anatomy"))
+        found = find_bones(volume, anatomy_file, clock.inside("anatomy"), method)
         anatomy = trusted_anatomy(found, volume, configuration)
     with clock.stage("candidates"), _threads(jobs):
         target = None

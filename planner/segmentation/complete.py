@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from planner.errors import UntrustedAnatomyError
 from planner.geometry.grid import Grid
 from planner.geometry.sampling import resample
-from planner.model.anatomy import LABELS
+from planner.model.anatomy import LABELS, SIDES
 from planner.model.volume import Volume
+from planner.segmentation.agreement import check_border
 from planner.segmentation.segment import Segmentation, segment
 
 AGREEMENT_FLOOR = 0.7
@@ -23,6 +24,11 @@ AGREEMENT_FLOOR = 0.7
 they treat L5 and the coccyx measured 0.8; a mask of another place or turned has less than 0.5."""
 FILLED_SHARE = 0.5
 """A mask that holds this share of canal and foramina is a filled one."""
+NEEDED = frozenset(
+    {"sacrum", "sacral_canal"}
+    | {f"foramen_s{level}_{side}" for level in (1, 2, 3) for side in SIDES}
+)
+"""Without these a plan cannot be measured; a fourth pair of foramina may be absent or closed."""
 CHANNELS = tuple(n for n in LABELS if n == "sacral_canal" or n.startswith("foramen"))
 
 
@@ -33,12 +39,15 @@ def complete_labels(
     progress: Callable[[str, float], None] | None = None,
     found: Segmentation | None = None,
 ) -> Segmentation:
-    """Add to a label map what it lacks, from the CT.
+    """Add to a label map what it lacks, from the CT; one that holds all of NEEDED stays as it is.
 
     labels: (I, J, K) values of LABELS on grid; `sacrum` at least. found: the built-in segmentation
     of the same CT, where it is at hand. Returns labels on the built-in segmentation's grid.
     Raises UntrustedAnatomyError where the given sacrum is not where the CT shows one.
     """
+    doubts = check_border(labels, grid, volume)
+    if {name for name, value in LABELS.items() if (labels == value).any()} >= NEEDED:
+        return Segmentation(labels, grid, {}, doubts, source="provided")
     found = found or segment(volume, progress)
     given = {
         name: resample((labels == value).astype(np.float32), grid, found.grid, 0.0) > 0.5
@@ -64,7 +73,7 @@ def complete_labels(
         out,
         found.grid,
         {**found.confidences, **dict.fromkeys(given, 1.0)},
-        (note, *found.warnings) if taken else found.warnings,
+        (*doubts, note, *found.warnings) if taken else (*doubts, *found.warnings),
         source="provided",
         evidence=found.evidence,
     )

@@ -9,15 +9,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from export.toy import toy_anatomy, toy_ranked, toy_volume
+from support.totalsegmentator import install
 from typer.testing import CliRunner
 
 from planner.cli import app
 from planner.errors import UnsuitableCtError
 from planner.export.disclaimer import DISCLAIMER
 from planner.export.plan_json import read_plan
+from planner.model.anatomy import LABELS
 from planner.model.volume import Volume
 from planner.pipeline import bones
 from planner.pipeline import plan as planning
+from planner.segmentation import Segmentation
 
 
 @dataclass
@@ -346,3 +349,66 @@ def test_the_facade_has_no_side_effects() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
     assert np is not None
+
+
+def test_a_method_that_is_not_installed_is_2(
+    stages: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    for command, name in (("plan", "out"), ("segment", "a.seg.nrrd")):
+        result = run(command, "ct", "--output", tmp_path / name, "--method", "totalsegmentator")
+        assert result.exit_code == 2
+        assert "pip install 'TotalSegmentator" in one_paragraph(result)
+    assert not stages.calls  # not even the CT was read
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_that_have_nothing_to_act_on_are_2(
+    stages: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for words in (["--allow-download"], ["--device", "gpu"]):
+        result = run("plan", "ct", "--output", tmp_path / "out", *words)
+        assert result.exit_code == 2
+        assert "are for --method totalsegmentator" in one_paragraph(result)
+    install(tmp_path, monkeypatch)
+    words = ["--method", "totalsegmentator", "--anatomy", tmp_path / "own.seg.nrrd"]
+    result = run("plan", "ct", "--output", tmp_path / "out", *words)
+    assert result.exit_code == 2
+    assert "takes the place of the segmentation" in one_paragraph(result)
+    assert not stages.calls
+    assert run("plan", "ct", "--output", tmp_path / "out", "--method", "magic").exit_code == 2
+
+
+def test_a_program_that_fails_is_4_and_leaves_nothing(
+    stages: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = install(tmp_path, monkeypatch)
+    program.mode("fail")
+    path = tmp_path / "a.seg.nrrd"
+    result = run("segment", "ct", "--output", path, "--method", "totalsegmentator")
+    assert result.exit_code == 4
+    assert "not enough memory" in one_paragraph(result)
+    assert not path.exists()
+    assert program.left_behind() == []
+
+
+def test_a_program_s_bones_are_completed_and_written(
+    stages: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch)
+    stages.anatomy = replace(stages.anatomy, confidences={"sacral_canal": 0.7})
+    given = {}
+
+    def complete_labels(labels, grid, volume, progress):
+        given["labels"] = labels
+        return Segmentation(stages.anatomy.labels, stages.anatomy.grid, {"sacral_canal": 0.7})
+
+    monkeypatch.setattr(bones, "segmentation", SimpleNamespace(complete_labels=complete_labels))
+    path = tmp_path / "a.seg.nrrd"
+    result = run("segment", "ct", "--output", path, "--method", "totalsegmentator")
+    assert result.exit_code == 0, result.stderr
+    known = stages.volume.values == 250  # the toy's sacrum
+    np.testing.assert_array_equal(given["labels"] == LABELS["sacrum"], known)
+    assert "sacral_canal           confidence 0.70" in result.stdout
+    assert path.is_file()

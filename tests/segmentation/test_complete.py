@@ -44,5 +44,17 @@ def test_a_mask_that_does_not_fit_the_ct_is_refused(
     sample_volume: Volume, sample_segmentation: Segmentation
 ) -> None:
     flipped = (truth() == LABELS["sacrum"])[:, ::-1, :].astype(np.uint8)
-    with pytest.raises(UntrustedAnatomyError, match="not where the CT shows one"):
+    with pytest.raises(UntrustedAnatomyError, match="does not lie on bone"):
         complete_labels(flipped, sample_volume.grid, sample_volume, found=sample_segmentation)
+    part = (truth() == LABELS["sacrum"]).astype(np.uint8)
+    part[:, :, np.flatnonzero(part.any(axis=(0, 1)))[0] + 40 :] = 0  # on bone, but not the sacrum
+    with pytest.raises(UntrustedAnatomyError, match="not where the CT shows one"):
+        complete_labels(part, sample_volume.grid, sample_volume, found=sample_segmentation)
+
+
+def test_a_full_label_map_stays_as_it_is(sample_volume: Volume) -> None:
+    labels = truth()
+    done = complete_labels(labels, sample_volume.grid, sample_volume)
+    assert done.labels is labels
+    assert done.grid is sample_volume.grid
+    assert (done.source, done.confidences, done.warnings) == ("provided", {}, ())
