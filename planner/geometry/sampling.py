@@ -19,8 +19,9 @@ Array = NDArray[Any]
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _value(values: Array, x: float, y: float, z: float, outside: float) -> float:
-    """Interpolate at a continuous index; the outer half voxels have their centre's value."""
+def value_at(values: Array, x: float, y: float, z: float, outside: float) -> float:
+    """Interpolate at a continuous index, for other kernels; outer half voxels have their centre's
+    value."""
     ni, nj, nk = values.shape
     if not (-0.5 <= x <= ni - 0.5 and -0.5 <= y <= nj - 0.5 and -0.5 <= z <= nk - 0.5):
         return outside
@@ -62,7 +63,7 @@ def _sample_rays(
         for m in range(offsets.shape[0]):
             t = offsets[m]
             i, j, k = index[0] + t * step[0], index[1] + t * step[1], index[2] + t * step[2]
-            out[n, m] = _value(values, i, j, k, outside)
+            out[n, m] = value_at(values, i, j, k, outside)
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -97,7 +98,7 @@ def _resample(
                 x = first[0] + c * affine[0, 2]
                 y = first[1] + c * affine[1, 2]
                 z = first[2] + c * affine[2, 2]
-                out[a, b, c] = _value(values, x, y, z, outside)
+                out[a, b, c] = value_at(values, x, y, z, outside)
 
 
 def _read_only(values: ArrayLike, dtype: Any = None) -> Array:
