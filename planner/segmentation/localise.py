@@ -181,6 +181,7 @@ def _contrasts(
     """
     where, normal = np.empty(3), np.empty(3)
     first, step = np.empty(3), np.empty(3)
+    weight = np.float32(OUTSIDE_WEIGHT)
     for n in range(start, stop):
         for a in range(3):
             where[a], normal[a] = translation[a], 0.0
@@ -198,10 +199,10 @@ def _contrasts(
         i, j, k = first[0], first[1], first[2]
         u, v, w = step[0], step[1], step[2]
         t = -INSIDE_MM
-        inside = value_at(field, i + t * u, j + t * v, k + t * w, 0.0)
+        inside = np.float32(value_at(field, i + t * u, j + t * v, k + t * w, 0.0))
         t = OUTSIDE_MM
-        outside = value_at(field, i + t * u, j + t * v, k + t * w, 0.0)
-        out[n] = inside - OUTSIDE_WEIGHT * outside
+        outside = np.float32(value_at(field, i + t * u, j + t * v, k + t * w, 0.0))
+        out[n] = inside - weight * outside
 
 
 class _Contrast:

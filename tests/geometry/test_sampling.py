@@ -196,3 +196,17 @@ def test_the_number_of_threads_changes_nothing(awkward: Grid, other: Grid) -> No
         found.append(resample(values, awkward, other, OUTSIDE))
     numba.set_num_threads(before)
     assert all(np.array_equal(found[0], again) for again in found)
+
+
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1)])
+def test_parallel_grids_are_resampled_as_any(awkward: Grid, signs: tuple[int, int, int]) -> None:
+    values = noise(awkward)
+    direction = awkward.direction * signs
+    middle = awkward.corners().mean(axis=0)
+    spacing = 0.71 * awkward.spacing_mm
+    origin = middle - direction @ (spacing * 6.3)
+    target = Grid.from_axes((13, 14, 15), origin, spacing, direction)
+    found = resample(values, awkward, target, OUTSIDE)
+    wanted = sample(values, awkward, centres(target), OUTSIDE)
+    assert (wanted != OUTSIDE).mean() > 0.1
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
