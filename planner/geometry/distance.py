@@ -9,23 +9,58 @@ from __future__ import annotations
 from typing import Any
 
 import edt
+import numba
 import numpy as np
 import vtk
 from numpy.typing import NDArray
-from scipy import ndimage
 from vtk.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray, vtk_to_numpy
 
 from planner.geometry.grid import Float, Grid
+from planner.geometry.smoothing import gaussian
 
-THREADS = 2
+Box = tuple[slice, slice, slice]
 
 
 def distance_to(mask: NDArray[np.bool_], spacing_mm: Float) -> NDArray[np.float32]:
     """Distance (mm) from every voxel centre to the nearest centre of a mask voxel; 0 inside."""
     if not mask.any():
         return np.full(mask.shape, np.inf, np.float32)
+    return _to_other_values(~mask, spacing_mm)
+
+
+def _to_other_values(values: NDArray[Any], spacing_mm: Float) -> NDArray[np.float32]:
+    """Distance (mm) from every voxel to the nearest one with another value; 0 where it is 0."""
     spacing = tuple(float(s) for s in spacing_mm)
-    return np.asarray(edt.edt(~mask, anisotropy=spacing, parallel=THREADS), dtype=np.float32)
+    threads = numba.get_num_threads()
+    return np.asarray(edt.edt(values, anisotropy=spacing, parallel=threads), dtype=np.float32)
+
+
+def box_around(mask: NDArray[np.bool_], spacing_mm: Float, reach_mm: float) -> Box:
+    """Slices of the smallest box that holds a mask and reach_mm around it; empty without a mask."""
+    out = []
+    for axis in range(3):
+        others = tuple(n for n in range(3) if n != axis)
+        where = np.flatnonzero(mask.any(axis=others))
+        reach = int(np.ceil(reach_mm / float(spacing_mm[axis])))
+        low, high = (where[0], where[-1] + 1) if where.size else (0, -reach)
+        out.append(slice(max(int(low) - reach, 0), min(int(high) + reach, mask.shape[axis])))
+    return out[0], out[1], out[2]
+
+
+def within(mask: NDArray[np.bool_], spacing_mm: Float, reach_mm: float) -> NDArray[np.bool_]:
+    """(I, J, K) voxels at most reach_mm from a mask's nearest voxel, centre to centre."""
+    out = np.zeros(mask.shape, bool)
+    box = box_around(mask, spacing_mm, reach_mm)
+    out[box] = distance_to(mask[box], spacing_mm) <= reach_mm
+    return out
+
+
+def deeper(mask: NDArray[np.bool_], spacing_mm: Float, depth_mm: float) -> NDArray[np.bool_]:
+    """(I, J, K) voxels more than depth_mm from the nearest voxel outside a mask."""
+    out = np.zeros(mask.shape, bool)
+    box = box_around(mask, spacing_mm, float(np.max(spacing_mm)))
+    out[box] = distance_to(~mask[box], spacing_mm) > depth_mm
+    return out
 
 
 def signed_distance(
@@ -38,13 +73,11 @@ def signed_distance(
     """
     if not mask.any():
         raise ValueError("the signed distance of an empty mask is not defined")
-    half = float(np.min(spacing_mm)) / 2.0
-    outside = distance_to(mask, spacing_mm)
-    inside = distance_to(~mask, spacing_mm)
-    field = np.where(mask, half - inside, outside - half).astype(np.float32)
+    half = np.float32(np.min(spacing_mm)) / np.float32(2.0)
+    across = _to_other_values(mask.astype(np.uint8) + np.uint8(1), spacing_mm)
+    field = np.where(mask, half - across, across - half)
     if smooth_mm > 0:
-        sigma = tuple(smooth_mm / float(s) for s in spacing_mm)
-        field = ndimage.gaussian_filter(field, sigma, truncate=3.0)
+        field = gaussian(field, smooth_mm / np.asarray(spacing_mm, float), truncate=3.0)
     return field
 
 

@@ -79,7 +79,8 @@ def crop_image(volume: Volume, points: Float) -> tuple[NDArray[np.float32], Grid
         MARGIN_MM,
         frame_of_reference_uid=volume.grid.frame_of_reference_uid,
     )
-    return resample(volume.values, volume.grid, grid, -1000.0).astype(np.float32), grid
+    image = resample(volume.values, volume.grid, grid, -1000.0)
+    return np.ascontiguousarray(image, np.float32), grid  # the fields around it are in C order
 
 
 def facing(surface: Surface, others: list[Surface], reach_mm: float) -> NDArray[np.bool_]:

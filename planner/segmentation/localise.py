@@ -10,17 +10,24 @@ starts along the sacral axis, because a sacrum that is one level off also looks 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
+from scipy import fft
 from scipy.optimize import minimize
 
+from planner.geometry.distance import distance_to
 from planner.geometry.grid import Float, Grid
-from planner.geometry.sampling import resample, sample
+from planner.geometry.sampling import resample, value_at
+from planner.geometry.smoothing import gaussian
+from planner.geometry.threads import in_parts
 from planner.model.volume import Volume
 from planner.segmentation.pose import Bend, Pose
 from planner.segmentation.template import Surface, Template
+
+Array = NDArray[Any]
 
 POOLED_MM = 4.0
 BONE_HU = (130.0, 380.0)
@@ -30,6 +37,8 @@ SLOPES_DEG = (5.0, 15.0, 25.0, 35.0, 45.0, 55.0, 65.0, 75.0)
 SCALES = (0.9, 1.0, 1.1)
 EMPTY_MM = (9.0, 26.0)
 """A shell around the template that should hold no bone."""
+INSIDE_MM, OUTSIDE_MM, OUTSIDE_WEIGHT = 1.0, 7.0, 0.6
+"""Where the contrast of a surface is taken, and what bone outside counts against bone inside."""
 STARTS_MM = (-24.0, -16.0, -8.0, 8.0, 16.0, 24.0)
 LOG_SCALE_LIMIT = 0.22
 SCALE_SPREAD_LIMIT = 0.12
@@ -86,9 +95,10 @@ def _stencil(points: Float, weights: Float, cell_mm: float) -> tuple[NDArray[np.
     index = np.rint((points - low) / cell_mm).astype(int)
     size = np.ceil((points.max(axis=0) + EMPTY_MM[1] - low) / cell_mm).astype(int) + 1
     kernel = np.zeros(size, np.float32)
-    np.maximum.at(kernel, tuple(index.T), weights.astype(np.float32))
+    order = np.argsort(weights, kind="stable")  # the last of several points in a cell stays
+    kernel[tuple(index[order].T)] = weights[order]
     total = float(kernel.sum())
-    away = ndimage.distance_transform_edt(kernel == 0) * cell_mm
+    away = distance_to(kernel > 0, np.full(3, cell_mm))
     empty = (away > EMPTY_MM[0]) & (away < EMPTY_MM[1])
     kernel[empty] = -total / max(int(empty.sum()), 1)
     return np.asarray(kernel / total, dtype=np.float32), low
@@ -137,7 +147,10 @@ def _peaks(
     )
     if fast not in spectra:
         spectra[fast] = fft.rfftn(blocks, fast)
-    response = fft.irfftn(spectra[fast] * np.conj(fft.rfftn(kernel, fast)), fast)
+    workers = numba.get_num_threads()  # each transforms lines of its own
+    product = np.conj(fft.rfftn(kernel, fast, workers=workers))
+    product *= spectra[fast]
+    response = fft.irfftn(product, fast, workers=workers)
     out = []
     for _ in range(2):
         best = np.array(np.unravel_index(int(np.argmax(response)), response.shape))
@@ -146,6 +159,50 @@ def _peaks(
         out.append((value, shift.astype(float)))
         response[tuple(slice(max(0, b - 2), b + 3) for b in best)] = -np.inf
     return out
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _contrasts(
+    field: Array,
+    ijk_from_patient: Array,
+    axes: Array,
+    scale: Array,
+    translation: Array,
+    points: Array,
+    normals: Array,
+    out: Array,
+    start: int,
+    stop: int,
+) -> None:
+    """Contrast at each point of a posed surface: INSIDE_MM in against OUTSIDE_MM out.
+
+    ijk_from_patient: (3, 4). axes, scale, translation: of the pose. points, normals: (N, 3) in the
+    template's frame.
+    """
+    where, normal = np.empty(3), np.empty(3)
+    first, step = np.empty(3), np.empty(3)
+    weight = np.float32(OUTSIDE_WEIGHT)
+    for n in range(start, stop):
+        for a in range(3):
+            where[a], normal[a] = translation[a], 0.0
+            for b in range(3):
+                where[a] += axes[a, b] * (points[n, b] * scale[b])
+                normal[a] += axes[a, b] * (normals[n, b] / scale[b])
+        length = max(
+            np.sqrt(normal[0] * normal[0] + normal[1] * normal[1] + normal[2] * normal[2]), 1e-9
+        )
+        for a in range(3):
+            first[a], step[a] = ijk_from_patient[a, 3], 0.0
+            for b in range(3):
+                first[a] += ijk_from_patient[a, b] * where[b]
+                step[a] += ijk_from_patient[a, b] * normal[b] / length
+        i, j, k = first[0], first[1], first[2]
+        u, v, w = step[0], step[1], step[2]
+        t = -INSIDE_MM
+        inside = np.float32(value_at(field, i + t * u, j + t * v, k + t * w, 0.0))
+        t = OUTSIDE_MM
+        outside = np.float32(value_at(field, i + t * u, j + t * v, k + t * w, 0.0))
+        out[n] = inside - weight * outside
 
 
 class _Contrast:
@@ -157,8 +214,8 @@ class _Contrast:
         coarse: Grid,
         surfaces: list[tuple[Surface, float]],
     ) -> None:
-        self.field = ndimage.gaussian_filter(boneness, 0.5)
-        self.grid = coarse
+        self.field = gaussian(boneness, 0.5)
+        self.ijk_from_patient = np.array(coarse.ijk_from_patient[:3])
         points, normals, weights = [], [], []
         for surface, weight in surfaces:
             step = max(1, len(surface.vertices) // 1500)
@@ -170,10 +227,20 @@ class _Contrast:
         self.weights = np.concatenate(weights) / sum(weight for _, weight in surfaces)
 
     def __call__(self, pose: Pose) -> float:
-        where, out = pose.apply(self.points), pose.turn(self.normals)
-        inside = sample(self.field, self.grid, where - 1.0 * out, 0.0)
-        outside = sample(self.field, self.grid, where + 7.0 * out, 0.0)
-        return float(np.dot(self.weights, inside - 0.6 * outside))
+        out = np.empty(len(self.points))
+        in_parts(
+            _contrasts,
+            len(out),
+            self.field,
+            self.ijk_from_patient,
+            np.ascontiguousarray(pose.axes),
+            np.exp(pose.log_scale),
+            np.array(pose.translation),
+            self.points,
+            self.normals,
+            out,
+        )
+        return float(np.dot(self.weights, out))
 
 
 def _refine(contrast: _Contrast, start: Pose, iterations: int) -> tuple[float, Pose]:

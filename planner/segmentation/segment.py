@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from planner.errors import UnsuitableCtError
-from planner.geometry.distance import distance_to, signed_distance
+from planner.geometry.distance import deeper, signed_distance, within
 from planner.geometry.grid import Grid
 from planner.geometry.sampling import resample
 from planner.geometry.voxelise import voxelise
@@ -195,10 +195,8 @@ def refine(
 
 def sheets_of(bone: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
     """(I, J, K) bone too thin to hold a ball of SHEET_MM: laminae, edges, the hiatus' rim."""
-    core = distance_to(~bone, grid.spacing_mm) > SHEET_MM
-    if not core.any():
-        return bone
-    return np.asarray(bone & (distance_to(core, grid.spacing_mm) > SHEET_MM))
+    core = deeper(bone, grid.spacing_mm, SHEET_MM)
+    return np.asarray(bone & ~within(core, grid.spacing_mm, SHEET_MM))
 
 
 def beyond_joints(fitted: Fitted, grid: Grid, prior: NDArray[np.float32]) -> NDArray[np.bool_]:

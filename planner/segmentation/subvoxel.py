@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from planner.geometry.distance import isosurface
 from planner.geometry.grid import Float, Grid
-from planner.geometry.sampling import sample
+from planner.geometry.sampling import sample, sample_rays
+from planner.geometry.smoothing import gaussian
 
 REACH_MM = 1.25
 """A voxel and a quarter: further off lies another border."""
@@ -36,8 +36,7 @@ def steepest_drop(
     count = round(2 * REACH_MM / STEP_MM) + 1
     offsets = -REACH_MM + STEP_MM * np.arange(count)
     wide = -REACH_MM - HALF_BASE_MM + STEP_MM * np.arange(count + 2 * pad)
-    rays = points[:, None, :] + wide[None, :, None] * normals[:, None, :]
-    profile = np.clip(sample(image, grid, rays, -100.0), *HU_RANGE)
+    profile = np.clip(sample_rays(image, grid, points, normals, wide, -100.0), *HU_RANGE)
     drop = profile[:, : -2 * pad] - profile[:, 2 * pad :]
     value = drop - 30.0 * (offsets / REACH_MM) ** 2
     best = np.clip(np.argmax(value, axis=1), 1, count - 2)
@@ -81,4 +80,4 @@ def _gathered(values: Float, cells: NDArray[np.int64], grid: Grid) -> NDArray[np
     total = np.bincount(cells, weights=values, minlength=int(np.prod(grid.shape)))
     field = total.reshape(grid.shape).astype(np.float32)
     sigma = WINDOW_MM / float(grid.spacing_mm[0])
-    return np.asarray(ndimage.gaussian_filter(field, sigma, truncate=2.5))
+    return gaussian(field, sigma, truncate=2.5)

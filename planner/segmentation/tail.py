@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from planner.geometry.distance import distance_to
+from planner.geometry.distance import deeper, within
 from planner.geometry.grid import Grid
+from planner.geometry.smoothing import gaussian
 from planner.segmentation.fit import Fitted
 
 REACH_MM = 28.0
@@ -56,9 +57,9 @@ def grow_tail(
     if not seed.any():
         return bone
     spacing = grid.spacing_mm
-    smooth = ndimage.gaussian_filter(image, SMOOTHING_MM / spacing)
+    smooth = gaussian(image, SMOOTHING_MM / spacing)
     level = SOFT_HU + BRIGHT_SHARE * (float(np.median(smooth[seed])) - SOFT_HU)
-    near = distance_to(bone, spacing) <= BESIDE_MM
+    near = within(bone, spacing, BESIDE_MM)
     end = float((fitted.sacrum.vertices @ down).max())
     reachable = below & (depth < end + REACH_MM)
     for name, distance in channels.items():
@@ -67,8 +68,8 @@ def grow_tail(
     bright = reachable & (smooth > np.clip(level, LEAST_HU, MOST_HU))
     ahead = depth > float(depth[seed].max()) - BESIDE_MM
     parts, _ = ndimage.label((bright & (near | ahead)) | seed)
-    joined = np.unique(parts[seed])
-    grown = np.isin(parts, joined[joined > 0])
-    wide = distance_to(grown, spacing) <= CLOSING_MM
-    closed = (distance_to(~wide, spacing) > CLOSING_MM) & reachable
+    joined = np.zeros(int(parts.max()) + 1, bool)
+    joined[parts[seed]] = True
+    grown = joined[parts]
+    closed = deeper(within(grown, spacing, CLOSING_MM), spacing, CLOSING_MM) & reachable
     return np.asarray(bone | grown | closed)

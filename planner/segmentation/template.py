@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.geometry.distance import face_normals, isosurface
+from planner.geometry.distance import isosurface
 from planner.geometry.grid import Float, Grid
 from planner.geometry.sampling import sample
 from planner.model.anatomy import SIDES, Side
@@ -28,6 +30,7 @@ from planner.shape.sacrum import (
     sacrum_hull_distance,
 )
 
+Array = NDArray[Any]
 Box = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 # Boxes that hold the structures of the largest adult, sacral frame, mm: (low, high).
@@ -36,6 +39,8 @@ CANAL_BOX = ((-25.0, -10.0, -130.0), (25.0, 70.0, 30.0))
 HIP_BOX = ((0.0, -150.0, -190.0), (190.0, 80.0, 70.0))
 L5_BOX = ((-62.0, -35.0, -12.0), (62.0, 85.0, 62.0))
 FORAMEN_REACH_MM = 30.0
+SLIVER = 1e-12
+"""Twice the area, mm2, below which a triangle has no normal."""
 COARSENESS = 3
 """Cells of the first, coarse evaluation against the fine ones."""
 
@@ -72,12 +77,26 @@ class Template:
 
 def vertex_normals(vertices: Float, faces: NDArray[np.int64]) -> Float:
     """(V, 3) area-free mean of the unit normals of the triangles around each vertex."""
-    normals = face_normals(vertices, faces)
-    total = np.zeros_like(vertices)
-    for corner in range(3):
-        np.add.at(total, faces[:, corner], normals)
+    total = np.zeros((len(vertices), 3))
+    _sum_normals(np.ascontiguousarray(vertices, float), np.ascontiguousarray(faces), total)
     length = np.linalg.norm(total, axis=1, keepdims=True)
     return np.asarray(total / np.maximum(length, 1e-9))
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _sum_normals(vertices: Array, faces: Array, total: Array) -> None:
+    """Add every triangle's unit normal to its three vertices."""
+    for f in range(faces.shape[0]):
+        a, b, c = faces[f]
+        ux, uy, uz = vertices[b] - vertices[a]
+        vx, vy, vz = vertices[c] - vertices[a]
+        x, y, z = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        length = np.sqrt(x * x + y * y + z * z)
+        if length > SLIVER:
+            for corner in (a, b, c):
+                total[corner, 0] += x / length
+                total[corner, 1] += y / length
+                total[corner, 2] += z / length
 
 
 def _surface(

@@ -5,12 +5,15 @@ import pytest
 from scipy import ndimage
 
 from planner.geometry.distance import (
+    box_around,
+    deeper,
     distance_to,
     enclosed_volume,
     face_normals,
     isosurface,
     signed_distance,
     to_polydata,
+    within,
 )
 from planner.geometry.grid import Grid
 
@@ -140,3 +143,38 @@ def test_polydata_has_the_same_triangles() -> None:
     assert data.GetNumberOfPolys() == 2
     assert [data.GetCell(1).GetPointId(n) for n in range(3)] == [3, 2, 1]
     assert data.GetPoint(3) == (2.0, 0.0, 0.0)
+
+
+def blob() -> np.ndarray:
+    rng = np.random.default_rng(5)
+    mask = np.zeros((30, 34, 28), bool)
+    mask[4:24, 5:29, :18] = ndimage.gaussian_filter(rng.normal(size=(20, 24, 18)), 2.0) > 0.02
+    return mask
+
+
+def test_the_box_around_a_mask() -> None:
+    mask = np.zeros((9, 9, 9), bool)
+    mask[3, 4:6, 8] = True
+    assert box_around(mask, np.array([1.0, 1.0, 2.0]), 1.5) == (
+        slice(1, 6),
+        slice(2, 8),
+        slice(7, 9),
+    )
+    assert np.zeros((4, 4, 4))[box_around(np.zeros((4, 4, 4), bool), np.ones(3), 2.0)].size == 0
+
+
+@pytest.mark.parametrize("reach_mm", [0.0, 1.5, 4.0])
+def test_within_and_deeper_are_bounds_on_the_distance(reach_mm: float) -> None:
+    mask, spacing = blob(), np.array([0.8, 1.1, 2.4])
+    near = distance_to(mask, spacing) <= reach_mm
+    assert np.array_equal(within(mask, spacing, reach_mm), near)
+    deep = distance_to(~mask, spacing) > reach_mm
+    assert np.array_equal(deeper(mask, spacing, reach_mm), deep)
+    assert near.sum() >= deep.sum() > 0
+
+
+def test_within_and_deeper_at_the_ends() -> None:
+    none, all_of = np.zeros((3, 4, 5), bool), np.ones((3, 4, 5), bool)
+    assert not within(none, np.ones(3), 9.0).any()
+    assert not deeper(none, np.ones(3), 0.0).any()
+    assert deeper(all_of, np.ones(3), 9.0).all()  # there is no voxel outside

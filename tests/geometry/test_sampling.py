@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import numba
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from scipy import ndimage
 
 from planner.geometry.grid import Grid
-from planner.geometry.sampling import resample, sample, to_sitk
+from planner.geometry.sampling import resample, sample, sample_rays, to_sitk
 
 from .grids import centres, indices
 
@@ -141,3 +143,70 @@ def test_grids_of_different_frames_are_not_mixed(awkward: Grid, other: Grid) -> 
 def test_indices_run_i_first() -> None:
     grid = Grid((2, 3, 4), np.eye(4))
     assert indices(grid)[1, 2, 3].tolist() == [1, 2, 3]
+
+
+def test_rays_are_samples_along_lines(awkward: Grid) -> None:
+    values, points = noise(awkward), scattered(awkward, 80)
+    directions = np.random.default_rng(6).normal(size=points.shape)
+    offsets = np.linspace(-2.0, 3.0, 9)
+    where = points[:, None] + offsets[:, None] * directions[:, None]
+    found = sample_rays(values, awkward, points, directions, offsets, OUTSIDE)
+    assert found.shape == (80, 9)
+    np.testing.assert_allclose(found, oracle(values, awkward, where), atol=1e-3)
+
+
+def test_the_memory_order_changes_nothing(awkward: Grid, other: Grid) -> None:
+    values = noise(awkward)
+    turned, part = np.asfortranarray(values), np.repeat(values, 2, axis=1)[:, ::2]
+    where = scattered(awkward)
+    for same in (turned, part):
+        np.testing.assert_allclose(
+            sample(same, awkward, where, OUTSIDE),
+            sample(values, awkward, where, OUTSIDE),
+            atol=1e-4,
+        )
+        np.testing.assert_allclose(
+            resample(same, awkward, other, OUTSIDE),
+            resample(values, awkward, other, OUTSIDE),
+            atol=1e-4,
+        )
+
+
+def test_resampling_is_simpleitks(awkward: Grid, other: Grid) -> None:
+    values = noise(awkward)
+    wanted = sitk.Resample(
+        to_sitk(values, awkward),
+        to_sitk(noise(other), other),
+        sitk.Transform(),
+        sitk.sitkLinear,
+        OUTSIDE,
+        sitk.sitkFloat32,
+    )
+    wanted = sitk.GetArrayFromImage(wanted).T
+    found = resample(values, awkward, other, OUTSIDE)
+    assert 0.15 < (found == OUTSIDE).mean() < 0.85
+    np.testing.assert_allclose(found, wanted, atol=0.05)
+
+
+def test_the_number_of_threads_changes_nothing(awkward: Grid, other: Grid) -> None:
+    values, before = noise(awkward), numba.get_num_threads()
+    found = []
+    for count in range(1, before + 1):
+        numba.set_num_threads(count)
+        found.append(resample(values, awkward, other, OUTSIDE))
+    numba.set_num_threads(before)
+    assert all(np.array_equal(found[0], again) for again in found)
+
+
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1)])
+def test_parallel_grids_are_resampled_as_any(awkward: Grid, signs: tuple[int, int, int]) -> None:
+    values = noise(awkward)
+    direction = awkward.direction * signs
+    middle = awkward.corners().mean(axis=0)
+    spacing = 0.71 * awkward.spacing_mm
+    origin = middle - direction @ (spacing * 6.3)
+    target = Grid.from_axes((13, 14, 15), origin, spacing, direction)
+    found = resample(values, awkward, target, OUTSIDE)
+    wanted = sample(values, awkward, centres(target), OUTSIDE)
+    assert (wanted != OUTSIDE).mean() > 0.1
+    np.testing.assert_allclose(found, wanted, atol=1e-3)

@@ -84,3 +84,20 @@ def test_a_surface_elsewhere_fills_nothing(cube: Grid, centre: np.ndarray) -> No
     found = voxelise(*box(centre + 500.0), cube)
     assert found.shape == cube.shape
     assert not found.any()
+
+
+def test_a_surface_larger_than_the_grid_fills_what_lies_in_it(awkward: Grid) -> None:
+    middle = awkward.corners().mean(axis=0)
+    vertices, faces = box(middle)
+    reach = np.linalg.norm(awkward.corners() - middle, axis=1).max()
+    assert voxelise(middle + 10.0 * reach * (vertices - middle), faces, awkward).all()
+    assert not voxelise(vertices + 50.0 * reach, faces, awkward).any()
+    upper = middle + 10.0 * reach * (vertices - middle + HALF[0] * TURN[:, 0])
+    inside = beyond_plane(awkward, middle) > 0
+    assert 0.2 < inside.mean() < 0.8
+    assert np.array_equal(voxelise(upper, faces, awkward), inside)
+
+
+def beyond_plane(grid: Grid, centre: np.ndarray) -> np.ndarray:
+    """How far every voxel centre lies beyond a plane through the centre, along TURN's x axis."""
+    return (centres(grid) - centre) @ TURN[:, 0]

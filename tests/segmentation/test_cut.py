@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numba
 import numpy as np
 import pytest
 
@@ -78,3 +79,15 @@ def test_crumbs_are_dropped_and_large_parts_kept() -> None:
     kept = largest(mask)
     assert kept[26, 24, 24]
     assert not kept[29, 0, 0]
+
+
+def test_the_number_of_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    image = rng.uniform(-100, 400, size=(9, 8, 7)).astype(np.float32)
+    prior = rng.uniform(-4, 4, size=image.shape).astype(np.float32)
+    found = []
+    for count in (1, 2, 3):
+        monkeypatch.setattr(numba, "get_num_threads", lambda count=count: count)
+        found.append(directed_cut(image, prior, 1.0, CutSettings()))
+    assert 0.1 < (found[0] > 0.5).mean() < 0.9
+    assert all(np.array_equal(found[0], other) for other in found)
