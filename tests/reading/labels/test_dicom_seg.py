@@ -183,7 +183,7 @@ def test_every_second_plane_is_refused_and_a_wrong_header_is_said(tmp_path: Path
     made = segmentation(GRID, [Segment("sacrum", mask("sacrum"))])
     measures = made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     measures.SpacingBetweenSlices = float(GRID.spacing_mm[2]) / 2
-    with pytest.raises(UnsuitableCtError, match="only every 2th plane was drawn"):
+    with pytest.raises(UnsuitableCtError, match="only one plane in 2 was drawn"):
         read_labels(save(made, tmp_path / "a.dcm"))
     measures.SpacingBetweenSlices = 5.0
     found = read_labels(save(made, tmp_path / "b.dcm"))
