@@ -7,7 +7,6 @@ from pathlib import Path
 import nrrd
 import numpy as np
 import pytest
-from reading.labels.files import save_mask
 from reading.labels.seg_files import Segment, save, segmentation
 from support.totalsegmentator import install
 
@@ -76,14 +75,3 @@ def test_totalsegmentator_s_bones_are_completed_and_planned_on(
     assert plan.anatomy.grid.same_as(volume.grid)
     assert 2 * (hip & known).sum() / (hip.sum() + known.sum()) > 0.99
     assert program.left_behind() == []
-    # the same masks as a folder of the user's give the same plan
-    folder = tmp_path / "masks"
-    folder.mkdir()
-    files = {"sacrum": "sacrum", "l5": "vertebrae_L5"}
-    for name in ("sacrum", "l5", "hip_left", "hip_right"):
-        path = folder / f"{files.get(name, name)}.nii.gz"
-        save_mask(labels == LABELS[name], volume.grid, path)
-    save_mask(np.zeros(labels.shape), volume.grid, folder / "vertebrae_S1.nii.gz")
-    _, again = plan_ct(SAMPLE, ONE, anatomy_file=folder)
-    assert again.anatomy.source == "provided"
-    assert figures(again) == figures(plan)
