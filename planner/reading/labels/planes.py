@@ -124,7 +124,7 @@ def _compare_step(path: Path, step: float, stated: float | None) -> tuple[str, .
     if parts >= 2 and abs(stated * parts - step) <= STEP_TOLERANCE * step:
         raise UnsuitableCtError(
             f"the planes of {path} lie {step:.2f} mm apart and its header states {stated:.2f} mm: "
-            f"only every {parts}th plane was drawn or kept. Fill the planes between."
+            f"only one plane in {parts} was drawn or kept. Fill the planes between."
         )
     return (
         f"the label map's header states {stated:.2f} mm between slices and its planes lie "

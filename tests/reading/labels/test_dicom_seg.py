@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from export.toy import FRAME_UID, awkward_grids, toy_frame, toy_labels
+from export.toy import FRAME_UID, awkward_grids, toy_frame, toy_labels, toy_volume
 
 from planner.errors import UnsuitableCtError
 from planner.model.anatomy import LABELS
-from planner.reading.labels import LabelMap, read_labels
+from planner.reading.labels import LabelMap, fit_to_volume, read_labels
 from reading.labels.seg_files import (
     HIP,
     L5,
@@ -183,12 +183,24 @@ def test_every_second_plane_is_refused_and_a_wrong_header_is_said(tmp_path: Path
     made = segmentation(GRID, [Segment("sacrum", mask("sacrum"))])
     measures = made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     measures.SpacingBetweenSlices = float(GRID.spacing_mm[2]) / 2
-    with pytest.raises(UnsuitableCtError, match="only every 2th plane was drawn"):
+    with pytest.raises(UnsuitableCtError, match="only one plane in 2 was drawn"):
         read_labels(save(made, tmp_path / "a.dcm"))
     measures.SpacingBetweenSlices = 5.0
     found = read_labels(save(made, tmp_path / "b.dcm"))
     np.testing.assert_allclose(found.grid.spacing_mm, GRID.spacing_mm, rtol=1e-6)
     assert "states 5.00 mm between slices" in found.warnings[0]
+
+
+def test_its_frame_of_reference_must_be_the_ct_s(tmp_path: Path) -> None:
+    made = segmentation(GRID, [Segment("sacrum", mask("sacrum"))])
+    volume = toy_volume(GRID)
+    found = fit_to_volume(read_labels(save(made, tmp_path / "a.dcm")), volume)
+    assert found.grid.frame_of_reference_uid == volume.grid.frame_of_reference_uid
+    made.FrameOfReferenceUID = "1.2.3.4"
+    with pytest.raises(
+        UnsuitableCtError, match=r"another frame of reference than the CT \(1\.2\.3"
+    ):
+        fit_to_volume(read_labels(save(made, tmp_path / "b.dcm")), volume)
 
 
 def test_a_folder_with_one_segmentation_is_that(tmp_path: Path) -> None:
