@@ -185,7 +185,8 @@ def refine(
     membership = np.clip(0.5 - border / (2.0 * IMAGE_MM), 0.0, 1.0).astype(np.float32)
     thin = sheets_of(bone, near)
     membership[thin] = np.maximum(membership[thin], KEPT_MEMBERSHIP)
-    bone = membership > 0.5
+    bone = largest(membership > 0.5)
+    membership[~bone] = np.minimum(membership[~bone], 0.5)  # specks inside a channel are not bone
     hull = envelope(bone, fitted, near)
     channels, shares = split_channels(bone, fields, hull, cropped)
     for mask in channels.values():
