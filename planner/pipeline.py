@@ -25,6 +25,7 @@ from planner import anatomy as anatomy_stage
 from planner import candidates, reading, scoring, segmentation
 from planner.anatomy.body import body_of, way_out
 from planner.anatomy.fields import clearance_fields
+from planner.anatomy.findings import look_for_findings, to_warnings
 from planner.anatomy.levels import side_landmarks
 from planner.anatomy.needles import poses
 from planner.errors import ConfigurationError, NoTrajectoryError, UntrustedAnatomyError
@@ -93,6 +94,8 @@ def plan_ct(
     with clock.stage("anatomy"), _threads(jobs):
         anatomy = find_anatomy(volume, anatomy_file, clock.inside("anatomy"))
         check_confidence(anatomy, configuration)
+    with clock.stage("findings"), _threads(jobs):
+        findings = look_for_findings(anatomy, volume)
     with clock.stage("candidates"), _threads(jobs):
         target = None
         if target_file is not None:
@@ -111,7 +114,8 @@ def plan_ct(
         trajectories=tuple(ranked),
         rejections=dict(scored.rejections),
         configuration=configuration,
-        warnings=_once((*volume.warnings, *anatomy.warnings)),
+        findings=findings,
+        warnings=_once((*volume.warnings, *anatomy.warnings, *to_warnings(findings))),
         timings_s=clock.timings_s,
         provenance=provenance(),
     )

@@ -15,6 +15,7 @@ from planner.errors import PlannerError
 STAGES = {
     "read": "Reading the CT",
     "anatomy": "Finding the bones",
+    "findings": "Looking for what is special",
     "candidates": "Proposing paths",
     "score": "Measuring paths",
     "rank": "Ranking",
