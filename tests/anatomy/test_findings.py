@@ -99,7 +99,7 @@ def test_metal_far_away_and_specks_are_not_told():
 
 
 def test_cement_is_told_and_cortex_is_not():
-    ball = np.linalg.norm(places() - (-38, 6, -18), axis=-1) < 6.0
+    ball = np.linalg.norm(places() - (-38, 15, -18), axis=-1) < 6.0
     hu = np.where(ball, 1500.0, plain())
     item = only(find_dense_region(toy(), scan(hu)))
     assert "right, S1" in item.message
@@ -111,7 +111,7 @@ def test_cement_is_told_and_cortex_is_not():
 
 
 def test_a_dense_lesion_is_not_called_cement():
-    ball = np.linalg.norm(places() - (38, 6, -18), axis=-1) < 6.0
+    ball = np.linalg.norm(places() - (38, 15, -18), axis=-1) < 6.0
     item = only(find_dense_region(toy(), scan(np.where(ball, 750.0, plain()))))
     assert "cement of an earlier treatment" not in item.message
 

@@ -70,8 +70,8 @@ def _finding(
     where = f"{side_name(anatomy, points)}, {segment_name(anatomy, points)}"
     return Finding(
         "dense_region",
-        f"dense region inside the sacrum, {where}: {volume_mm3:.0f} mm3 of {mean:.0f} HU on "
-        f"average, where this patient's cancellous bone has {median:.0f} HU. It may be {likely} "
+        f"dense region inside the sacrum, {where}: {volume_mm3:.0f} mm3 (counted deeper than {DEPTH_MM:.0f} mm) of "
+        f"{mean:.0f} HU on average, where this patient's cancellous bone has {median:.0f} HU. It may be {likely} "
         "dense (osteoblastic) lesion; cement flows differently there.",
         measures={
             "volume_mm3": volume_mm3,

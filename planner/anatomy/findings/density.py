@@ -69,7 +69,7 @@ def _words(measures: dict[str, float]) -> str:
         mean = measures.get(f"ala_{side}_mean_hu")
         if mean is not None:
             share = measures[f"ala_{side}_negative_mm3"] / measures[f"ala_{side}_region_mm3"]
-            sides.append(f"{side} {mean:.0f} HU, {100 * share:.0f} % of it below 0 HU")
+            sides.append(f"{side} {round(mean)} HU, {100 * share:.0f} % of it below 0 HU")
     l5 = measures.get("l5_mean_hu")
     tail = f"; the body of L5 {l5:.0f} HU" if l5 is not None else ""
     text = f"cancellous bone of the S1 ala: {'; '.join(sides)}{tail}."

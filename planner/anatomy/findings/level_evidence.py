@@ -124,9 +124,9 @@ def _crests(anatomy: Anatomy, volume: Volume) -> dict[Side, float]:
             + high[..., None] * up
         )
         values = sample(volume.values, volume.grid, points, NOT_IMAGED_HU)
-        imaged = (values > NOT_IMAGED_HU + 1).any(axis=(0, 1))
-        bone = (values > BONE_HU).sum(axis=(0, 1)) >= CREST_POINTS
-        ends = np.flatnonzero(np.logical_not(bone))
+        imaged = np.asarray((values > NOT_IMAGED_HU + 1).any(axis=(0, 1)))
+        bone = np.asarray((values > BONE_HU).sum(axis=(0, 1)))
+        ends = np.flatnonzero(bone < CREST_POINTS)
         if len(ends) and ends[0] > 0 and imaged[ends[0]]:
             out[side] = float(CREST_HEIGHT_MM[ends[0] - 1])
     return out
