@@ -9,7 +9,8 @@ could repeat; here the views are the coronal and axial planes of the sacral fram
 plane is the S1 endplate's, and the axis is the line fitted through the centres of the corridor's
 sagittal sections from the body to the joint, each weighted by the squared room that it leaves.
 
-The transsacral corridor is the widest straight line through S1 from joint to joint.
+The transsacral corridor is the widest straight line through S1 from joint to joint; the lattice of
+its ends makes it up to 0.3 mm too narrow.
 """
 
 from __future__ import annotations

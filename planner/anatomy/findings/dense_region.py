@@ -70,9 +70,10 @@ def _finding(
     where = f"{side_name(anatomy, points)}, {segment_name(anatomy, points)}"
     return Finding(
         "dense_region",
-        f"dense region inside the sacrum, {where}: {volume_mm3:.0f} mm3 (counted deeper than {DEPTH_MM:.0f} mm) of "
-        f"{mean:.0f} HU on average, where this patient's cancellous bone has {median:.0f} HU. It may be {likely} "
-        "dense (osteoblastic) lesion; cement flows differently there.",
+        f"dense region inside the sacrum, {where}: {volume_mm3:.0f} mm3 (counted deeper than "
+        f"{DEPTH_MM:.0f} mm) of {mean:.0f} HU on average, where this patient's cancellous bone has "
+        f"{median:.0f} HU. It may be {likely} dense (osteoblastic) lesion; cement flows "
+        "differently there.",
         measures={
             "volume_mm3": volume_mm3,
             "mean_hu": mean,

@@ -69,12 +69,14 @@ def _distance(points: np.ndarray, sacrum: np.ndarray) -> float:
 
 def _finding(anatomy: Anatomy, points: np.ndarray, volume_mm3: float, away: float) -> Finding:
     where = "in the sacrum" if away < 1.5 else f"{away:.0f} mm from the sacrum"
+    level = segment_name(anatomy, points)
+    height = level if level.startswith("above") else f"at the height of {level}"
     centre = anatomy.frame.to_sacrum(points.mean(axis=0))
     return Finding(
         "hardware",
-        f"metal {where}, {side_name(anatomy, points)}, at the height of "
-        f"{segment_name(anatomy, points)}: {volume_mm3:.0f} mm3 above {METAL_HU:.0f} HU. It may "
-        "stand in a needle's way, and its streaks can mislead the borders of bone.",
+        f"metal {where}, {side_name(anatomy, points)}, {height}: {volume_mm3:.0f} mm3 above "
+        f"{METAL_HU:.0f} HU. It may stand in a needle's way, and its streaks can mislead the "
+        "borders of bone.",
         measures={
             "volume_mm3": volume_mm3,
             "distance_to_sacrum_mm": away,

@@ -72,9 +72,11 @@ def _against(seen: LevelEvidence) -> list[str]:
     for side, height in seen.joint_mm.items():
         if height < LEAST_JOINT_MM:
             out.append(f"the {side} ilium joins the ala only {height:.0f} mm above the S1 foramen")
-    for side, height in seen.crest_mm.items():
-        if not CREST_RANGE_MM[0] <= height <= CREST_RANGE_MM[1]:
-            out.append(f"the {side} iliac crest lies {height:.0f} mm above the S1 endplate")
+    # A pelvis that lies askew lifts one crest and lowers the other: both must be out of range.
+    heights = list(seen.crest_mm.values())
+    if heights and (max(heights) < CREST_RANGE_MM[0] or min(heights) > CREST_RANGE_MM[1]):
+        told = " and ".join(f"{height:.0f}" for height in heights)
+        out.append(f"the iliac crests lie {told} mm above the S1 endplate")
     if seen.pairs > USUAL_PAIRS:
         out.append(f"{seen.pairs} pairs of foramina")
     return out
