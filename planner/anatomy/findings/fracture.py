@@ -11,8 +11,8 @@ So cancellous HU are averaged along the line of sight, straight from the back or
 over the brighter of the two places FLANK_MM beside it; the chain from top to bottom that collects
 the most excess over FLOOR_HU is the band. Thresholds were set on
 25 CTs, 23 of them simulated over real sacra: bands of the four fractured alae collected 651 to
-1532 HU mm, those of the sound ones at most 361. On alae simulated afterwards four of five
-fractures were seen; the fifth collected 204.
+1532 HU mm, those of the sound ones at most 361. On alae simulated afterwards five of six
+fractures were seen; the sixth collected 204.
 A fresh line without a band, a displaced fracture and a fracture through bone that lies medial
 to MEDIAL_MM are not seen. Where the band comes within WALL_MM of a foramen this is told; whether
 its wall is broken is not measured: osteoporotic walls are thinner than a voxel and look open.
