@@ -15,6 +15,7 @@ from planner.errors import (
 from planner.export.segmentation_nrrd import write_segmentation
 from planner.model.anatomy import LABELS
 from planner.model.configuration import Configuration
+from planner.model.finding import Finding, Weight
 from planner.pipeline import bones, needle, plan_ct
 from planner.pipeline import plan as planning
 from planner.segmentation import Segmentation, TotalSegmentator, complete_labels
@@ -49,6 +50,11 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict:
     for name, functions in fakes.items():
         place = bones if name in ("segmentation", "anatomy_stage") else planning
         monkeypatch.setattr(place, name, SimpleNamespace(**functions))
+    special = (
+        Finding("hardware", "Metal in the sacrum.", measures={"volume_mm3": 40.0}),
+        Finding("density", "Usual density.", Weight.RECORD),
+    )
+    monkeypatch.setattr(planning, "look_for_findings", lambda anatomy, volume: special)
     return found
 
 
@@ -72,9 +78,14 @@ def test_a_provided_anatomy_skips_segmentation(seen: dict, tmp_path: Path) -> No
     )
     assert seen["words"]["source"] == "provided"
     assert plan.ct is volume.source
-    assert plan.warnings == ("The table is in the picture.", "Foramen S4 left is faint.")
+    assert plan.warnings == (
+        "The table is in the picture.",
+        "Foramen S4 left is faint.",
+        "Metal in the sacrum.",
+    )
+    assert [item.name for item in plan.findings] == ["hardware", "density"]
     assert plan.provenance["version"]
-    assert list(plan.timings_s) == ["read", "anatomy", "candidates", "score", "rank"]
+    assert list(plan.timings_s) == ["read", "anatomy", "findings", "candidates", "score", "rank"]
     assert list(dict.fromkeys(steps)) == list(plan.timings_s)
     assert seen["target"] is None
 

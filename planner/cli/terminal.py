@@ -42,6 +42,7 @@ DeviceOption = Annotated[
 STAGES = {
     "read": "Reading the CT",
     "anatomy": "Finding the bones",
+    "findings": "Looking for what is special",
     "candidates": "Proposing paths",
     "score": "Measuring paths",
     "rank": "Ranking",

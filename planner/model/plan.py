@@ -8,6 +8,7 @@ from typing import Any
 from planner.geometry.grid import Grid
 from planner.model.anatomy import Anatomy
 from planner.model.configuration import Configuration
+from planner.model.finding import Finding
 from planner.model.trajectory import ScoredTrajectory
 from planner.model.volume import CtSource
 
@@ -17,7 +18,8 @@ class Plan:
     """Ranked trajectories on an anatomy.
 
     ct_grid: the grid of the CT (the anatomy's may be finer). rejections: constraint to the number
-    of candidates that it refused. timings_s: stage to seconds.
+    of candidates that it refused. findings: what is special about this sacrum, records included;
+    the messages of notes and warnings are in warnings too. timings_s: stage to seconds.
     """
 
     ct: CtSource
@@ -26,6 +28,7 @@ class Plan:
     trajectories: tuple[ScoredTrajectory, ...]
     rejections: dict[str, int]
     configuration: Configuration
+    findings: tuple[Finding, ...] = ()
     warnings: tuple[str, ...] = ()
     timings_s: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)

@@ -20,6 +20,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from planner import candidates, reading, scoring
+from planner.anatomy.findings import look_for_findings, to_warnings
 from planner.errors import NoTrajectoryError
 from planner.model.configuration import Configuration
 from planner.model.plan import Plan
@@ -56,6 +57,8 @@ def plan_ct(
     with clock.stage("anatomy"), _threads(jobs):
         found = find_bones(volume, anatomy_file, clock.inside("anatomy"), method)
         anatomy = trusted_anatomy(found, volume, configuration)
+    with clock.stage("findings"), _threads(jobs):
+        findings = look_for_findings(anatomy, volume)
     with clock.stage("candidates"), _threads(jobs):
         target = None
         if target_file is not None:
@@ -74,7 +77,8 @@ def plan_ct(
         trajectories=tuple(ranked),
         rejections=dict(scored.rejections),
         configuration=configuration,
-        warnings=_once((*volume.warnings, *anatomy.warnings)),
+        findings=findings,
+        warnings=_once((*volume.warnings, *anatomy.warnings, *to_warnings(findings))),
         timings_s=clock.timings_s,
         provenance=provenance(),
     )

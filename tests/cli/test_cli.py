@@ -109,7 +109,8 @@ def test_planned(stages: Stages, tmp_path: Path) -> None:
     assert "short_axis" in result.stdout
     assert result.stderr == ""
     document = read_plan(tmp_path / "out")
-    assert set(document.provenance.timings_s) == {"read", "anatomy", "candidates", "score", "rank"}
+    stages = {"read", "anatomy", "findings", "candidates", "score", "rank"}
+    assert set(document.provenance.timings_s) == stages
 
 
 def test_json_alone_is_on_standard_output(stages: Stages, tmp_path: Path) -> None:
