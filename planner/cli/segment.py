@@ -41,6 +41,7 @@ def segment_command(
 
     check_file(output, overwrite)
     program = find_method(method, allow_download, device)
+    from planner.anatomy.findings import look_for_findings, to_warnings
     from planner.export.disclaimer import DISCLAIMER
     from planner.export.segmentation_nrrd import write_segmentation
     from planner.model.configuration import Configuration
@@ -51,12 +52,14 @@ def segment_command(
         volume = read_ct(ct, series=series, progress=progress)
         found = find_bones(volume, method=program, progress=progress)
         anatomy = trusted_anatomy(found, volume, Configuration())
+        progress("findings", 0.0)
+        special = to_warnings(look_for_findings(anatomy, volume))
     write_file(output, partial(write_segmentation, found.labels, found.grid))
     if quiet:
         return
     typer.echo(DISCLAIMER)
     for name, confidence in sorted(anatomy.confidences.items()):
         typer.echo(f"  {name:<22} confidence {confidence:.2f}")
-    for warning in (*volume.warnings, *anatomy.warnings):
+    for warning in (*volume.warnings, *anatomy.warnings, *special):
         typer.echo(f"warning: {warning}")
     typer.echo(f"Written: {output}")

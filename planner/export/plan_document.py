@@ -174,6 +174,15 @@ class ProvenanceObject(BaseModel):
     timings_s: dict[str, Length] = {}
 
 
+class FindingObject(_Object):
+    """What is special about a sacrum; units stand at the end of the measures' names."""
+
+    name: str
+    weight: Literal["record", "note", "warning"]
+    message: str
+    measures: dict[str, FiniteFloat] = {}
+
+
 class PlanDocument(_Object):
     """A whole plan.json."""
 
@@ -184,6 +193,7 @@ class PlanDocument(_Object):
     anatomy: AnatomyObject
     trajectories: list[TrajectoryObject]
     rejections: dict[str, Count]
+    findings: list[FindingObject] = []
     warnings: list[str]
     config: dict[str, Any]
     provenance: ProvenanceObject

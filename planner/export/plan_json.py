@@ -55,6 +55,15 @@ def plan_document(plan: Plan) -> PlanDocument:
         "anatomy": _anatomy(plan.anatomy),
         "trajectories": [trajectory_values(item) for item in plan.trajectories],
         "rejections": _sorted(plan.rejections),
+        "findings": [
+            {
+                "name": item.name,
+                "weight": item.weight.value,
+                "message": item.message,
+                "measures": _sorted(item.measures),
+            }
+            for item in plan.findings
+        ],
         "warnings": list(plan.warnings),
         "config": plan.configuration.model_dump(mode="json"),
         "provenance": provenance,
