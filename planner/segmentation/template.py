@@ -15,7 +15,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.geometry.distance import isosurface
+from planner.geometry.distance import face_normals, isosurface
 from planner.geometry.grid import Float, Grid
 from planner.geometry.sampling import sample
 from planner.model.anatomy import SIDES, Side
@@ -39,8 +39,6 @@ CANAL_BOX = ((-25.0, -10.0, -130.0), (25.0, 70.0, 30.0))
 HIP_BOX = ((0.0, -150.0, -190.0), (190.0, 80.0, 70.0))
 L5_BOX = ((-62.0, -35.0, -12.0), (62.0, 85.0, 62.0))
 FORAMEN_REACH_MM = 30.0
-SLIVER = 1e-12
-"""Twice the area, mm2, below which a triangle has no normal."""
 COARSENESS = 3
 """Cells of the first, coarse evaluation against the fine ones."""
 
@@ -78,25 +76,19 @@ class Template:
 def vertex_normals(vertices: Float, faces: NDArray[np.int64]) -> Float:
     """(V, 3) area-free mean of the unit normals of the triangles around each vertex."""
     total = np.zeros((len(vertices), 3))
-    _sum_normals(np.ascontiguousarray(vertices, float), np.ascontiguousarray(faces), total)
+    _gather(np.ascontiguousarray(faces), face_normals(vertices, faces), total)
     length = np.linalg.norm(total, axis=1, keepdims=True)
     return np.asarray(total / np.maximum(length, 1e-9))
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _sum_normals(vertices: Array, faces: Array, total: Array) -> None:
-    """Add every triangle's unit normal to its three vertices."""
-    for f in range(faces.shape[0]):
-        a, b, c = faces[f]
-        ux, uy, uz = vertices[b] - vertices[a]
-        vx, vy, vz = vertices[c] - vertices[a]
-        x, y, z = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-        length = np.sqrt(x * x + y * y + z * z)
-        if length > SLIVER:
-            for corner in (a, b, c):
-                total[corner, 0] += x / length
-                total[corner, 1] += y / length
-                total[corner, 2] += z / length
+def _gather(faces: Array, normals: Array, total: Array) -> None:
+    """Add the (F, 3) normals of triangles to their vertices, corner after corner."""
+    for corner in range(3):
+        for f in range(faces.shape[0]):
+            vertex = faces[f, corner]
+            for axis in range(3):
+                total[vertex, axis] += normals[f, axis]
 
 
 def _surface(
