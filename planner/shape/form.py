@@ -154,7 +154,8 @@ def _sections(p: SacrumParameters, levels: Doubles, turning: Doubles) -> Floats:
     ventral = ventral * p.ap_scale * (1 + (body_ap - 1) * 1.6 * body)
     lean = np.tan(np.radians(p.ala_axial_deg - MEAN_AXIAL_DEG)) * np.clip(1.8 - level, 0, 1)
     shift = lean * np.maximum(np.minimum(u, half[:, None]) - _ALA_START_MM, 0.0)
-    ventral, dorsal = ventral - shift, dorsal - shift
+    # Kaiser's axial angle: the corridor runs forward on its way to the midline.
+    ventral, dorsal = ventral + shift, dorsal + shift
     width = np.broadcast_to(half[:, None], ventral.shape)
     layers = [ventral, dorsal, width]
     for height in (ventral, dorsal):
@@ -190,8 +191,9 @@ def _top(p: SacrumParameters) -> Floats:
     dorsal = np.clip(y / p.ap_scale, tables.TOP_DORSAL_MM[0], tables.TOP_DORSAL_MM[-1])
     z = spline(dorsal, lateral).T
     x = _LATERAL_MM[:, None]
-    rise = np.tan(np.radians(p.ala_coronal_deg - MEAN_CORONAL_DEG))
-    z = z + rise * np.clip(x - _ALA_START_MM * scale, 0.0, 30.0)
+    # The steeper the ala, the lower its lateral end: its corridor climbs towards the midline.
+    fall = np.tan(np.radians(p.ala_coronal_deg - MEAN_CORONAL_DEG))
+    z = z - fall * np.clip(x - _ALA_START_MM * scale, 0.0, 30.0)
 
     def bump(cx: float, cy: float, rx: float, ry: float) -> Doubles:
         return np.asarray(np.exp(-(((x - cx * scale) / rx) ** 2) - ((y - cy) / ry) ** 2))

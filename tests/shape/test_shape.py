@@ -155,10 +155,16 @@ def test_size_parameters_act_on_the_volume(grid, field, value, grown):
     assert (after > before) == grown and after != before
 
 
-def test_steep_ala_rises_laterally():
+def test_a_steep_ala_falls_and_turns_back_laterally():
+    # Dysmorphic alae run from cranial and central to caudal and lateral (Miller and Routt 2012),
+    # their corridors forward and upward to the midline (BMC Musculoskelet Disord 2023;24:536).
     steep = dataclasses.replace(MEAN, ala_coronal_deg=45.0)
-    point = np.array([[45.0, 8.0, 2.0]])
-    assert sacrum_hull_distance(point, MEAN)[0] > 0 > sacrum_hull_distance(point, steep)[0]
+    top = np.array([[45.0, 8.0, -6.0]])
+    assert sacrum_hull_distance(top, MEAN)[0] < 0 < sacrum_hull_distance(top, steep)[0]
+    turned = dataclasses.replace(MEAN, ala_axial_deg=35.0)
+    front, back = np.array([[45.0, -12.0, -22.0]]), np.array([[45.0, 20.0, -22.0]])
+    assert sacrum_hull_distance(front, MEAN)[0] < 0 < sacrum_hull_distance(front, turned)[0]
+    assert sacrum_hull_distance(back, MEAN)[0] > 0 > sacrum_hull_distance(back, turned)[0]
 
 
 def test_parameter_errors_are_all_listed():
