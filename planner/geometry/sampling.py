@@ -194,7 +194,7 @@ def resample(
     if values.shape != source.shape:
         raise ValueError(f"array of shape {values.shape} does not fit the grid {source.shape}")
     if nearest:
-        return _nearest(values, source, target, outside)
+        return resample_with_itk(values, source, target, outside, nearest=True)
     view, reverse = _oriented(values)
     affine = (source.ijk_from_patient @ target.patient_from_ijk)[:3]
     if reverse:
@@ -208,17 +208,20 @@ def resample(
     return out.T if reverse else out
 
 
-def _nearest(values: Array, source: Grid, target: Grid, outside: float) -> Array:
+def resample_with_itk(
+    values: Array, source: Grid, target: Grid, outside: float, nearest: bool = False
+) -> Array:
+    """Resample as `resample` does, but by SimpleITK: slower, and other roundings."""
     image = to_sitk(values, source)
     out = sitk.Resample(
         image,
         [int(n) for n in target.shape],
         sitk.Transform(),
-        sitk.sitkNearestNeighbor,
+        sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear,
         [float(x) for x in target.origin],
         [float(x) for x in target.spacing_mm],
         [float(x) for x in target.direction.ravel()],
         float(outside),
-        image.GetPixelID(),
+        image.GetPixelID() if nearest else sitk.sitkFloat32,
     )
     return np.asarray(sitk.GetArrayFromImage(out).T)

@@ -20,7 +20,7 @@ from scipy.optimize import minimize
 
 from planner.geometry.distance import distance_to
 from planner.geometry.grid import Float, Grid
-from planner.geometry.sampling import resample, value_at
+from planner.geometry.sampling import resample_with_itk, value_at
 from planner.geometry.smoothing import gaussian
 from planner.geometry.threads import in_parts
 from planner.model.volume import Volume
@@ -86,7 +86,9 @@ def bone_map(volume: Volume) -> tuple[NDArray[np.float32], Grid]:
     low, high = BONE_HU
     boneness = np.clip((pooled - low) / (high - low), 0, 1).astype(np.float32)
     coarse = Grid.around(native.corners(), POOLED_MM)
-    return np.asarray(resample(boneness, native, coarse, 0.0), dtype=np.float32), coarse
+    # On faint bone the pose found turns on the last digit here: by ITK it stays what was measured.
+    out = resample_with_itk(boneness, native, coarse, 0.0)
+    return np.ascontiguousarray(out, np.float32), coarse
 
 
 def _stencil(points: Float, weights: Float, cell_mm: float) -> tuple[NDArray[np.float32], Float]:

@@ -3,11 +3,16 @@ from __future__ import annotations
 import numba
 import numpy as np
 import pytest
-import SimpleITK as sitk
 from scipy import ndimage
 
 from planner.geometry.grid import Grid
-from planner.geometry.sampling import resample, sample, sample_rays, to_sitk
+from planner.geometry.sampling import (
+    resample,
+    resample_with_itk,
+    sample,
+    sample_rays,
+    to_sitk,
+)
 
 from .grids import centres, indices
 
@@ -174,15 +179,7 @@ def test_the_memory_order_changes_nothing(awkward: Grid, other: Grid) -> None:
 
 def test_resampling_is_simpleitks(awkward: Grid, other: Grid) -> None:
     values = noise(awkward)
-    wanted = sitk.Resample(
-        to_sitk(values, awkward),
-        to_sitk(noise(other), other),
-        sitk.Transform(),
-        sitk.sitkLinear,
-        OUTSIDE,
-        sitk.sitkFloat32,
-    )
-    wanted = sitk.GetArrayFromImage(wanted).T
+    wanted = resample_with_itk(values, awkward, other, OUTSIDE)
     found = resample(values, awkward, other, OUTSIDE)
     assert 0.15 < (found == OUTSIDE).mean() < 0.85
     np.testing.assert_allclose(found, wanted, atol=0.05)
