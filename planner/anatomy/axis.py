@@ -25,6 +25,8 @@ STRIP_MM = 6.0
 """Half width of the strip of the canal that is followed; lower canals are 13 mm wide."""
 SLIVER = 0.3
 """Ends of the canal with less than this part of the usual points per step are not followed."""
+PIECE = 0.1
+"""Pieces of the canal label smaller than this part of its largest are specks."""
 SHORTEST_CANAL_MM = 25.0
 """A canal label shorter than one segment (28 mm at S1) says nothing of the sacrum's course."""
 BODY_OFFSETS_MM = np.array([-6.0, -3.0, 0.0, 3.0, 6.0])
@@ -53,7 +55,9 @@ def canal_centreline(material: Material, midplane: Midplane, cranial_point: Floa
     )
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
-    points = grid.to_patient(np.argwhere(parts == int(sizes.argmax())))
+    # an interrupted label still has one course; which piece is the longest says nothing of it
+    whole = sizes >= PIECE * sizes.max()
+    points = grid.to_patient(np.argwhere(whole[parts]))
     points = points[np.abs(midplane.lateral(points)) < STRIP_MM]
     length = 0.0
     if len(points) >= 10:

@@ -162,24 +162,7 @@ def fit(
         [template.hull.vertices, *(h.vertices for h in template.hips.values())]
     )
     image, grid = crop_image(volume, pose.apply(everything))
-    sacrum = _Bone(
-        template.sacrum.moved(place(template.sacrum.vertices)),
-        facing(template.sacrum, list(template.hips.values()), JOINT_REACH_MM),
-        on_endplate(template.sacrum),
-    )
-    hips = {
-        side: _Bone(
-            hip.moved(pose.apply(hip.vertices)),
-            facing(hip, [template.sacrum], JOINT_REACH_MM),
-            np.zeros(len(hip.vertices), bool),
-        )
-        for side, hip in template.hips.items()
-    }
-    l5 = _Bone(
-        template.l5.moved(pose.apply(template.l5.vertices)),
-        np.zeros(len(template.l5.vertices), bool),
-        np.zeros(len(template.l5.vertices), bool),
-    )
+    sacrum, hips, l5 = _posed_bones(template, place, pose.apply)
     start = sacrum.surface.vertices.copy()
     riders = {
         "hull": template.hull.vertices,
@@ -210,6 +193,28 @@ def fit(
         joints=sacrum.sheets,
     )
     return fitted, image, grid
+
+
+def _posed_bones(
+    template: Template, place: Callable[[Float], Float], carry: Callable[[Float], Float]
+) -> tuple[_Bone, dict[Side, _Bone], _Bone]:
+    """Sacrum, hips and L5 at the start of the bending: place bends the sacrum, carry is rigid."""
+    sacrum = _Bone(
+        template.sacrum.moved(place(template.sacrum.vertices)),
+        facing(template.sacrum, list(template.hips.values()), JOINT_REACH_MM),
+        on_endplate(template.sacrum),
+    )
+    hips = {
+        side: _Bone(
+            hip.moved(carry(hip.vertices)),
+            facing(hip, [template.sacrum], JOINT_REACH_MM),
+            np.zeros(len(hip.vertices), bool),
+        )
+        for side, hip in template.hips.items()
+    }
+    nowhere = np.zeros(len(template.l5.vertices), bool)
+    l5 = _Bone(template.l5.moved(carry(template.l5.vertices)), nowhere, nowhere.copy())
+    return sacrum, hips, l5
 
 
 def _joints(

@@ -48,6 +48,7 @@ TIMEOUT_S = 2 * 3600.0
 """Longer than a pelvis takes on two slow processors (assumed)."""
 POLL_S = 0.5
 GRACE_S = 5.0
+END_POLL_S = 0.05
 TOLD_LINES = 6
 TAIL_BYTES = 4096
 DEAD_PROXY = "http://127.0.0.1:9"
@@ -240,12 +241,27 @@ def _end(process: subprocess.Popen[bytes]) -> None:
                 os.killpg(process.pid, number)
             else:
                 process.kill()
-            process.wait(GRACE_S)
         except ProcessLookupError:
             return
-        except subprocess.TimeoutExpired:
-            continue
-        return
+        if _ended(process, time.monotonic() + GRACE_S):
+            return
+
+
+def _ended(process: subprocess.Popen[bytes], deadline: float) -> bool:
+    """Wait for the program, then for its workers: they may outlive the one that led them."""
+    try:
+        process.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return False
+    while hasattr(os, "killpg"):
+        try:
+            os.killpg(process.pid, 0)
+        except (ProcessLookupError, PermissionError):
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(END_POLL_S)
+    return True
 
 
 def _failure(status: int, log: Path, allow_download: bool) -> PlannerError:
