@@ -23,7 +23,7 @@ import planner
 from planner.geometry.distance import isosurface
 from planner.geometry.grid import Float, Grid
 from planner.geometry.sampling import resample
-from planner.model.anatomy import LABELS
+from planner.model.anatomy import CHANNELS, LABELS
 from planner.segmentation import Segmentation, segment
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real_ct"
@@ -54,12 +54,11 @@ def points_of(found: Segmentation, *names: str) -> Float:
 def outer_surface(found: Segmentation) -> tuple[float, float, float]:
     """Mean, median and 95th percentile, mm, from our envelope to the drawn one."""
     drawn, grid = volume_of(REAL / "Pelvic-Ref-002-label.nrrd")
-    channels = [n for n in LABELS if n.startswith("foramen") or n == "sacral_canal"]
-    solid = np.isin(found.labels, [LABELS["sacrum"], *(LABELS[n] for n in channels)])
+    solid = np.isin(found.labels, [LABELS["sacrum"], *(LABELS[n] for n in CHANNELS)])
     ours, _ = isosurface(np.where(solid, -0.5, 0.5), found.grid)
     vertices, faces = isosurface(np.where(drawn == DRAWN_SACRUM, -0.5, 0.5), grid)
     spine = grid.to_patient(np.argwhere(drawn == DRAWN_SPINE))
-    near = np.concatenate([points_of(found, *channels, "l5"), spine])
+    near = np.concatenate([points_of(found, *CHANNELS, "l5"), spine])
     away = cKDTree(near).query(ours, distance_upper_bound=AWAY_MM)[0] > AWAY_MM
     kept = ours[away]
     far = distances(kept[:: max(1, len(kept) // SAMPLE)], vertices, faces)

@@ -36,6 +36,8 @@ def _label_values() -> dict[str, int]:
 
 LABELS = MappingProxyType(_label_values())
 """Segment name to value in a label map; 0 is background."""
+CHANNELS = tuple(n for n in LABELS if n == "sacral_canal" or n.startswith("foramen"))
+"""Segments that nerves run through."""
 
 
 class Region(StrEnum):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from planner.errors import UntrustedAnatomyError
 from planner.geometry.grid import Grid
 from planner.geometry.sampling import resample
-from planner.model.anatomy import LABELS, SIDES
+from planner.model.anatomy import CHANNELS, LABELS, SIDES
 from planner.model.volume import Volume
 from planner.segmentation.agreement import check_border
 from planner.segmentation.segment import Segmentation, segment
@@ -29,7 +29,6 @@ NEEDED = frozenset(
     | {f"foramen_s{level}_{side}" for level in (1, 2, 3) for side in SIDES}
 )
 """Without these a plan cannot be measured; a fourth pair of foramina may be absent or closed."""
-CHANNELS = tuple(n for n in LABELS if n == "sacral_canal" or n.startswith("foramen"))
 
 
 def complete_labels(

@@ -19,7 +19,7 @@ from planner.geometry.distance import deeper, signed_distance, within
 from planner.geometry.grid import Grid
 from planner.geometry.sampling import resample
 from planner.geometry.voxelise import voxelise
-from planner.model.anatomy import LABELS, SIDES, Side
+from planner.model.anatomy import CHANNELS, LABELS, SIDES, Side
 from planner.model.volume import Volume
 from planner.segmentation.channels import channel_fields, envelope, split_channels
 from planner.segmentation.confidence import confidences
@@ -282,7 +282,26 @@ def paint(
         mine = (share > strongest) & ~(bone & (best >= share))
         strongest[mine] = share[mine]
         view[mine] = LABELS[name]
+    fill_enclosed(view)
     return labels
+
+
+def fill_enclosed(labels: NDArray[np.uint8]) -> None:
+    """Name background that sacrum and channels enclose, in place.
+
+    What a channel touches is that channel's: an unnamed hole in it would be room for a needle. What
+    only bone surrounds is bone, as the cavities of a fracture are.
+    """
+    inside = [LABELS["sacrum"], *(LABELS[name] for name in CHANNELS)]
+    solid = np.isin(labels, inside)
+    holes = ndimage.binary_fill_holes(solid) & ~solid & (labels == 0)
+    parts, count = ndimage.label(holes)
+    for number, box in enumerate(ndimage.find_objects(parts), start=1):
+        box = tuple(slice(max(axis.start - 1, 0), axis.stop + 1) for axis in box)
+        hole, view = parts[box] == number, labels[box]
+        around = view[ndimage.binary_dilation(hole) & ~hole]
+        channels = around[(around != LABELS["sacrum"]) & (around != 0)]
+        view[hole] = np.bincount(channels).argmax() if len(channels) else LABELS["sacrum"]
 
 
 def warnings_of(parts: dict[str, float]) -> tuple[str, ...]:

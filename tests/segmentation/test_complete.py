@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from planner.errors import UntrustedAnatomyError
-from planner.model.anatomy import LABELS
+from planner.model.anatomy import CHANNELS, LABELS
 from planner.model.volume import Volume
 from planner.segmentation import Segmentation, complete_labels
 from segmentation.conftest import SAMPLE
 
-CHANNELS = [v for n, v in LABELS.items() if n == "sacral_canal" or n.startswith("foramen")]
+NERVES = [LABELS[name] for name in CHANNELS]
 
 
 def truth() -> np.ndarray:
@@ -24,7 +24,7 @@ def test_a_sacrum_alone_is_completed(
     labels = truth()
     sacrum = labels == LABELS["sacrum"]
     if filled:
-        sacrum |= np.isin(labels, CHANNELS)
+        sacrum |= np.isin(labels, NERVES)
     done = complete_labels(
         sacrum.astype(np.uint8), sample_volume.grid, sample_volume, found=sample_segmentation
     )
@@ -36,8 +36,8 @@ def test_a_sacrum_alone_is_completed(
     if not filled:  # the user's bone is kept as it was drawn
         assert np.array_equal(done.labels == LABELS["sacrum"], sacrum)
     else:
-        holes = np.isin(labels, CHANNELS) & np.isin(done.labels, CHANNELS)
-        assert holes.sum() > 0.5 * np.isin(labels, CHANNELS).sum()
+        holes = np.isin(labels, NERVES) & np.isin(done.labels, NERVES)
+        assert holes.sum() > 0.5 * np.isin(labels, NERVES).sum()
 
 
 def test_a_mask_that_does_not_fit_the_ct_is_refused(

@@ -18,7 +18,7 @@ from planner.segmentation import Segmentation, segment
 from planner.segmentation.confidence import confidences
 from planner.segmentation.fit import fit
 from planner.segmentation.localise import bone_map, localise
-from planner.segmentation.segment import label_grid, refine
+from planner.segmentation.segment import fill_enclosed, label_grid, refine
 from planner.segmentation.template import build_template
 from segmentation.conftest import SAMPLE
 
@@ -133,3 +133,18 @@ def test_a_sacrum_one_level_off_has_no_confidence(
         for side in ("left", "right"):
             name = f"foramen_{level}_{side}"
             assert wrong[name] < 0.2 < sample_segmentation.confidences[name]
+
+
+def test_no_room_inside_the_sacrum_is_left_unnamed() -> None:
+    labels = np.zeros((20, 12, 12), np.uint8)
+    labels[1:19, 1:11, 1:11] = LABELS["sacrum"]
+    labels[2:8, 4:8, :] = LABELS["sacral_canal"]
+    labels[4, 5, 5] = 0  # within the canal
+    labels[8, 5, 5] = 0  # between canal and bone
+    labels[14, 5, 5] = 0  # within bone
+    labels[17:, 5, 5] = 0  # open to the outside
+    fill_enclosed(labels)
+    assert labels[4, 5, 5] == labels[8, 5, 5] == LABELS["sacral_canal"]
+    assert labels[14, 5, 5] == LABELS["sacrum"]
+    assert not labels[17:, 5, 5].any()
+    assert not labels[0].any()
