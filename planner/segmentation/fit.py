@@ -28,6 +28,7 @@ from planner.segmentation.deform import (
 )
 from planner.segmentation.joint import JointSheet, find_joint
 from planner.segmentation.localise import Localisation
+from planner.segmentation.lowest import carry_along, seek_fourth
 from planner.segmentation.template import Surface, Template
 
 IMAGE_MM = 1.0
@@ -169,16 +170,16 @@ def fit(
         **{n: s.vertices for n, s in template.channels.items()},
     }
     riders |= {f"mark {name}": points for name, points in template.landmarks.items()}
-    names, sizes = list(riders), [len(points) for points in riders.values()]
     carried = place(np.concatenate(list(riders.values())))
     for number, stage in enumerate(STAGES):
         for _ in range(stage.repetitions):
             carried = _bend(image, grid, sacrum, hips, l5, carried, stage)
         if stage.sigma_mm == JOINT_WINDOW_MM:
             sacrum.sheets = _joints(image, grid, sacrum, hips)
+            carried = _reseat(image, grid, template, sacrum, carried, riders)
         if progress is not None:
             progress((number + 1) / len(STAGES))
-    parts = dict(zip(names, np.split(carried, np.cumsum(sizes)[:-1]), strict=True))
+    parts = _apart(carried, riders)
     moved = np.linalg.norm(sacrum.surface.vertices - start, axis=1)
     fitted = Fitted(
         sacrum=sacrum.surface,
@@ -215,6 +216,33 @@ def _posed_bones(
     nowhere = np.zeros(len(template.l5.vertices), bool)
     l5 = _Bone(template.l5.moved(carry(template.l5.vertices)), nowhere, nowhere.copy())
     return sacrum, hips, l5
+
+
+def _apart(carried: Float, riders: dict[str, Float]) -> dict[str, Float]:
+    """Divide carried points by the riders they are."""
+    ends = np.cumsum([len(points) for points in riders.values()])[:-1]
+    return dict(zip(riders, np.split(carried, ends), strict=True))
+
+
+def _reseat(
+    image: NDArray[np.float32],
+    grid: Grid,
+    template: Template,
+    sacrum: _Bone,
+    carried: Float,
+    riders: dict[str, Float],
+) -> Float:
+    """Move the fourth foramina where they clearly lie elsewhere; returns the carried points."""
+    parts = _apart(carried, riders)
+    channels = {name: s.moved(parts[name]) for name, s in template.channels.items()}
+    marks = {name: parts[f"mark {name}"] for name in template.landmarks}
+    shifts = seek_fourth(image, grid, channels, marks)
+    if not shifts:
+        return carried
+    left = marks["foramen_s3_left"][1] - marks["foramen_s3_right"][1]
+    left /= np.linalg.norm(left)
+    sacrum.move(carry_along(sacrum.surface.vertices, shifts, marks, left))
+    return carried + carry_along(carried, shifts, marks, left)
 
 
 def _joints(
