@@ -81,9 +81,7 @@ class Setting:
     @property
     def spread(self) -> Spread:
         """The placement error as a spread."""
-        error = self.configuration.placement_error
-        slope = float(np.tan(np.radians(error.angle_deg)))
-        return Spread(error.entry_mm, slope, error.depth_mm, error.segmentation_mm)
+        return self.configuration.placement_error.spread()
 
 
 @dataclass(frozen=True, eq=False)

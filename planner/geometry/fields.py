@@ -58,19 +58,35 @@ class Field:
 
 @dataclass(frozen=True)
 class Spread:
-    """How a needle's place spreads: standard deviations, mm (tan_angle is mm per mm of depth)."""
+    """How a needle's place spreads: standard deviations, mm (tan_angle is mm per mm of depth).
+
+    recheck_mm: the needle is checked and brought back whenever it has gone this far; residual_mm:
+    what a check leaves of the offset. shared: part of the borders' variance that all structures
+    have in common, 0 to 1.
+    """
 
     entry_mm: float
     tan_angle: float
     depth_mm: float
     boundary_mm: float
+    recheck_mm: float = np.inf
+    residual_mm: float = 0.0
+    shared: float = 0.0
+
+    @property
+    def check(self) -> tuple[float, float]:
+        """Interval between checks (inf for none) and what one leaves, mm."""
+        return self.recheck_mm, self.residual_mm
 
     def at(self, depth_mm: ArrayLike) -> Float:
-        """Lateral standard deviation (mm) at depths: entry, angle and boundary in quadrature."""
+        """Lateral standard deviation (mm) at depths: offset, angle and boundary in quadrature."""
         depth = np.asarray(depth_mm, float)
-        return np.asarray(
-            np.sqrt(self.entry_mm**2 + (depth * self.tan_angle) ** 2 + self.boundary_mm**2)
-        )
+        since, offset = depth, np.full(depth.shape, self.entry_mm)
+        if np.isfinite(self.recheck_mm):
+            checked = depth >= self.recheck_mm
+            since = np.where(checked, depth % self.recheck_mm, depth)
+            offset = np.where(checked, self.residual_mm, offset)
+        return np.asarray(np.sqrt(offset**2 + (since * self.tan_angle) ** 2 + self.boundary_mm**2))
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -125,7 +141,10 @@ def _margins(
                 worst_z = -1e9
                 break
             depth = t * length
-            variance = spread[0] ** 2 + (depth * spread[1]) ** 2 + spread[3] ** 2
+            offset = spread[0]
+            if depth >= spread[4]:  # checked on the way in
+                depth, offset = depth % spread[4], spread[5]
+            variance = offset**2 + (depth * spread[1]) ** 2 + spread[3] ** 2
             if s == steps:
                 variance += spread[2] ** 2
             worst_z = min(worst_z, margin / np.sqrt(variance))
@@ -142,8 +161,8 @@ def least_margins(
     and the second the margin at the stop. The spread's depth counts at the end point only.
     """
     z, least = np.empty(len(starts)), np.empty(len(starts))
-    sds = np.array([spread.entry_mm, spread.tan_angle, spread.depth_mm, spread.boundary_mm])
-    sds[3] = max(sds[3], 1e-3)
+    boundary = max(spread.boundary_mm, 1e-3)
+    sds = np.array([spread.entry_mm, spread.tan_angle, spread.depth_mm, boundary, *spread.check])
     _margins(
         field.values,
         np.ascontiguousarray(field.grid.to_ijk(starts)),

@@ -11,9 +11,11 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from planner.errors import ConfigurationError
+from planner.geometry.fields import Spread
 from planner.model.trajectory import OUTER_DIAMETERS_MM, Technique
 
 
@@ -51,12 +53,38 @@ class PlacementError(_Section):
     """Standard deviations of where a needle really goes.
 
     The needle pivots about its bone entry: sd(L)^2 = entry^2 + (L tan angle)^2 + segmentation^2.
+    With checks on the way in, L counts from the last check, and what the check leaves of the offset
+    takes the place of the entry error.
     """
 
     entry_mm: float = Field(1.5, ge=0, le=20)
     angle_deg: float = Field(2.0, ge=0, le=30)
     depth_mm: float = Field(1.5, ge=0, le=20)
     segmentation_mm: float = Field(0.7, ge=0, le=10, description="assumed")
+    segmentation_shared: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="part of its variance that all borders have in common, as blur has; assumed",
+    )
+    recheck_mm: float | None = Field(
+        None, gt=0, le=200, description="checked and corrected every so many mm in bone"
+    )
+    recheck_residual_mm: float = Field(
+        1.5, ge=0, le=20, description="offset that a check leaves: that of ct_checked"
+    )
+
+    def spread(self) -> Spread:
+        """Return the same as a spread along a path."""
+        return Spread(
+            self.entry_mm,
+            float(np.tan(np.radians(self.angle_deg))),
+            self.depth_mm,
+            self.segmentation_mm,
+            np.inf if self.recheck_mm is None else self.recheck_mm,
+            self.recheck_residual_mm,
+            self.segmentation_shared,
+        )
 
 
 # Support: ct_checked 2.5 +- 1.5 mm (3D-navigated vertebroplasty), 2.9 +- 1.7 (Takao 2019);

@@ -35,6 +35,7 @@ from planner.model.anatomy import Anatomy
 from planner.model.configuration import Configuration
 from planner.model.trajectory import Clearance, Structure, Trajectory
 from planner.model.volume import Volume
+from planner.scoring.slip import safe_entry_radius
 
 STATION_MM = 0.25
 # Walks to the skin are followed this far, so that a refusal can say how long the way is.
@@ -55,9 +56,7 @@ class Setting:
     @property
     def spread(self) -> Spread:
         """The placement error as a spread."""
-        error = self.configuration.placement_error
-        slope = float(np.tan(np.radians(error.angle_deg)))
-        return Spread(error.entry_mm, slope, error.depth_mm, error.segmentation_mm)
+        return self.configuration.placement_error.spread()
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +88,7 @@ class Evidence:
     z: float
     mean_hu: float
     target_mm: float
+    safe_entry_radius_mm: float
 
     @property
     def skin_to_tip_mm(self) -> float:
@@ -144,6 +144,7 @@ def gather(setting: Setting, trajectory: Trajectory) -> Evidence:
         float(z[0]),
         _mean_hu(setting.volume, trajectory),
         _target_gap(setting.target, tip),
+        safe_entry_radius(trajectory, fields, limits),
     )
 
 

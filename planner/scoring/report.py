@@ -29,6 +29,7 @@ def measures_of(evidence: Evidence) -> dict[str, float]:
         "min_clearance_mm": min(evidence.clearances[s].distance_mm for s in GUARDED),
         "posterior_settled_mm": evidence.settled_mm,
         "z": evidence.z,
+        "safe_entry_radius_mm": evidence.safe_entry_radius_mm,
         "tip_to_anterior_mm": evidence.tip_to_anterior_mm,
         "tip_depth_fraction": evidence.depth_fraction,
         "hip_clearance_mm": evidence.hip_mm,

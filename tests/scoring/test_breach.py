@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from planner.anatomy.fields import GUARDED, clearance_fields
 from planner.geometry.fields import Field, Spread, perpendicular_axes
+from planner.model.configuration import Limits
 from planner.model.trajectory import Trajectory
 from planner.scoring.breach import breach_probabilities
+from planner.scoring.slip import safe_entry_radius
 from tests.scoring import toy
 
 SPREAD = Spread(1.5, float(np.tan(np.radians(2.0))), 1.5, 0.7)
 FREEHAND = Spread(3.0, float(np.tan(np.radians(4.0))), 2.5, 0.7)
+SHARED = replace(SPREAD, boundary_mm=1.5, shared=0.8)
+CHECKED = replace(FREEHAND, recheck_mm=15.0, residual_mm=1.5, shared=0.5)
 
 
 def brute_force(needle: Trajectory, spread: Spread, draws: int = 60_000) -> dict[str, float]:
@@ -21,19 +27,27 @@ def brute_force(needle: Trajectory, spread: Spread, draws: int = 60_000) -> dict
     fields = clearance_fields(subject)
     rng = np.random.default_rng(11)
     axes = perpendicular_axes(needle.tip - needle.bone_entry)
-    offset = rng.normal(0, spread.entry_mm, (draws, 2))
-    slope = rng.normal(0, spread.tan_angle, (draws, 2))
-    length = np.maximum(needle.intraosseous_length_mm + rng.normal(0, spread.depth_mm, draws), 0)
-    boundary = rng.normal(0, spread.boundary_mm, (draws, len(GUARDED)))
+    length = needle.intraosseous_length_mm
+    own = rng.normal(0, 1, (draws, len(GUARDED)))
+    common = rng.normal(0, 1, (draws, 1))
+    boundary = np.sqrt(spread.shared) * common + np.sqrt(1 - spread.shared) * own
     least = np.full((draws, len(GUARDED)), np.inf)
-    for part in np.linspace(0, 1, 41):
-        depth = part * length
-        across = offset + slope * depth[:, None]
-        points = needle.bone_entry + depth[:, None] * axes[0] + across @ axes[1:]
-        for n in range(len(GUARDED)):
-            field = Field(fields.grid, np.ascontiguousarray(fields.stack[..., n]))
-            least[:, n] = np.minimum(least[:, n], field.at(points))
-    touched = least - needle.needle.radius_mm + boundary < 0
+    edges = [*np.arange(0.0, length, min(spread.recheck_mm, 1e3)), length]
+    for number, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        offset = rng.normal(0, spread.residual_mm if number else spread.entry_mm, (draws, 2))
+        slope = rng.normal(0, spread.tan_angle, (draws, 2))
+        way = np.full(draws, stop - start)
+        if stop == length:
+            way = np.maximum(way + rng.normal(0, spread.depth_mm, draws), 0)
+        for part in np.linspace(0, 1, 41):
+            depth = part * way
+            across = offset + slope * depth[:, None]
+            along = (start + depth)[:, None] * axes[0]
+            points = needle.bone_entry + along + across @ axes[1:]
+            for n in range(len(GUARDED)):
+                field = Field(fields.grid, np.ascontiguousarray(fields.stack[..., n]))
+                least[:, n] = np.minimum(least[:, n], field.at(points))
+    touched = least - needle.needle.radius_mm + spread.boundary_mm * boundary < 0
     out = {"any": float(touched.any(axis=1).mean())}
     out.update({s.value: float(touched[:, n].mean()) for n, s in enumerate(GUARDED)})
     return out
@@ -45,6 +59,8 @@ def brute_force(needle: Trajectory, spread: Spread, draws: int = 60_000) -> dict
         ((28, 14, -28), (29, -12, -28), SPREAD),
         ((29, 14, -60), (29, -6, -22), SPREAD),
         ((45, 14, -50), (40, -9, -10), FREEHAND),
+        ((29, 14, -60), (29, -6, -22), SHARED),
+        ((45, 14, -50), (40, -9, -10), CHECKED),
     ],
 )
 def test_agrees_with_brute_force(
@@ -82,3 +98,54 @@ def test_repeatable_and_growing_with_error() -> None:
     worse = breach_probabilities(needle, fields, FREEHAND)
     assert worse["any"] > first["any"]
     assert first["any"] >= max(v for k, v in first.items() if k != "any") - 1e-12
+
+
+def test_checks_on_the_way_in_lower_the_risk_of_long_paths() -> None:
+    subject, _ = toy.standard()
+    fields = clearance_fields(subject)
+    needle = toy.needle(subject, (45, 14, -50), (40, -9, -10))
+    never = breach_probabilities(needle, fields, FREEHAND)["any"]
+    often = breach_probabilities(needle, fields, CHECKED)["any"]
+    assert often < never - 0.02
+    # a check that leaves the freehand error anew is no help
+    useless = replace(CHECKED, residual_mm=FREEHAND.entry_mm)
+    assert breach_probabilities(needle, fields, useless)["any"] > often
+
+
+def test_common_border_shifts_change_only_the_sum() -> None:
+    subject, _ = toy.standard()
+    fields = clearance_fields(subject)
+    needle = toy.needle(subject, (29, 14, -60), (29, -6, -22))
+    own = breach_probabilities(needle, fields, replace(SHARED, shared=0.0))
+    shared = breach_probabilities(needle, fields, SHARED)
+    for structure in GUARDED:
+        assert shared[structure.value] == pytest.approx(own[structure.value], abs=0.004)
+    assert shared["any"] <= own["any"] + 0.002
+
+
+def test_the_entry_may_slip_until_a_limit_breaks() -> None:
+    subject, _ = toy.standard()
+    fields = clearance_fields(subject)
+    needle = toy.needle(subject, (29, 14, -28), (29, -12, -28))
+    limits = Limits()
+    radius = safe_entry_radius(needle, fields, limits)
+    assert 0.5 < radius < 10.0
+    axes = perpendicular_axes(needle.tip - needle.bone_entry)
+    depths = np.linspace(0, needle.intraosseous_length_mm, 60)[:, None]
+
+    def room(slip: float) -> float:
+        """Least distance to any limit over a ring of shifts, mm."""
+        least = np.inf
+        for angle in np.linspace(0, 2 * np.pi, 72, endpoint=False):
+            start = needle.bone_entry + slip * (np.array([np.cos(angle), np.sin(angle)]) @ axes[1:])
+            points = start + depths * axes[0]
+            for n, structure in enumerate(GUARDED):
+                field = Field(fields.grid, np.ascontiguousarray(fields.guarded_stack[..., n]))
+                wanted = getattr(limits, f"{structure.value}_mm") + needle.needle.radius_mm
+                least = min(least, float(field.at(points).min()) - wanted)
+        return least
+
+    assert room(radius - 0.15) > -0.1
+    assert room(radius + 0.4) < 0
+    tight = Limits(foramina_mm=19.0)
+    assert safe_entry_radius(needle, fields, tight) == 0.0
