@@ -142,6 +142,58 @@ class CriterionObject(_Object):
     weight: Length
 
 
+class BeamViewObject(_Object):
+    """A C-arm's beam by patient axes: rotation about the long axis, 0 for AP or PA, positive where
+    the dorsal end of the beam swings to the patient's left; tilt positive where it swings to the
+    head."""
+
+    rotation_deg: FiniteFloat
+    tilt_deg: FiniteFloat
+
+
+class ViewsObject(_Object):
+    """Standard views, set up for this sacrum."""
+
+    ap: BeamViewObject
+    outlet: BeamViewObject
+    inlet: BeamViewObject
+    lateral: BeamViewObject
+
+
+class GuidanceObject(_Object):
+    """How a trajectory is set up; angles and places by the patient's own directions."""
+
+    skin_slice: Count
+    skin_z_mm: FiniteFloat
+    in_plane_deg: FiniteFloat
+    cranial_deg: FiniteFloat
+    gantry_tilt_deg: FiniteFloat
+    skin_lateral_mm: FiniteFloat
+    skin_below_spine_mm: FiniteFloat | None = None
+    skin_medial_of_spine_mm: FiniteFloat | None = None
+    skin_to_bone_mm: Length
+    skin_to_tip_mm: Length
+    needle_length_mm: Length | None = None
+    down_the_barrel: BeamViewObject
+    views: ViewsObject
+    entry: str
+
+
+class PairObject(_Object):
+    """Two trajectories that can be placed together."""
+
+    rank: Annotated[int, Field(ge=1)]
+    kind: Literal["bilateral", "same_ala"]
+    trajectories: tuple[str, str]
+    shaft_clearance_mm: FiniteFloat
+    hub_clearance_mm: FiniteFloat
+    skin_spacing_mm: Length
+    crosses_on_ap: bool
+    breach_probability: Fraction
+    score: FiniteFloat
+    warnings: list[str] = []
+
+
 class TrajectoryObject(_Object):
     """One needle path and everything measured on it."""
 
@@ -161,6 +213,7 @@ class TrajectoryObject(_Object):
     score: FiniteFloat
     criteria: list[CriterionObject]
     measures: dict[str, FiniteFloat] = {}
+    guidance: GuidanceObject | None = None
     warnings: list[str] = []
 
 
@@ -192,6 +245,7 @@ class PlanDocument(_Object):
     ct: CtObject
     anatomy: AnatomyObject
     trajectories: list[TrajectoryObject]
+    pairs: list[PairObject] = []
     rejections: dict[str, Count]
     findings: list[FindingObject] = []
     warnings: list[str]
@@ -206,6 +260,11 @@ class PlanDocument(_Object):
         names = [item.id for item in self.trajectories]
         if len(set(names)) != len(names):
             raise ValueError("two trajectories have the same id")
+        if [item.rank for item in self.pairs] != list(range(1, len(self.pairs) + 1)):
+            raise ValueError("ranks of pairs must run 1, 2, 3, … in order")
+        strange = {name for item in self.pairs for name in item.trajectories} - set(names)
+        if strange:
+            raise ValueError(f"pairs name trajectories that are not there: {sorted(strange)}")
         return self
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
@@ -25,6 +26,7 @@ from planner.errors import ConfigurationError, OutputError, UnsuitableCtError
 from planner.export.disclaimer import DISCLAIMER
 from planner.export.plan_document import SCHEMA_VERSION, PlanDocument
 from planner.model.anatomy import Anatomy, Foramen
+from planner.model.guidance import Guidance
 from planner.model.plan import Plan
 from planner.model.trajectory import Clearance, ScoredTrajectory, Structure, Trajectory
 
@@ -53,7 +55,10 @@ def plan_document(plan: Plan) -> PlanDocument:
         "frame": {"frame_of_reference_uid": plan.ct_grid.frame_of_reference_uid},
         "ct": _ct(plan),
         "anatomy": _anatomy(plan.anatomy),
-        "trajectories": [trajectory_values(item) for item in plan.trajectories],
+        "trajectories": [
+            trajectory_values(item, plan.guidance.get(item.id)) for item in plan.trajectories
+        ],
+        "pairs": [_rounded(asdict(item)) for item in plan.pairs],
         "rejections": _sorted(plan.rejections),
         "findings": [
             {
@@ -133,10 +138,10 @@ def _checked(values: Any, path: Path) -> PlanDocument:
         raise UnsuitableCtError(_damaged(path, _tell(error))) from error
 
 
-def trajectory_values(item: ScoredTrajectory) -> dict[str, Any]:
+def trajectory_values(item: ScoredTrajectory, guidance: Guidance | None = None) -> dict[str, Any]:
     """Return one trajectory as plan.json words it."""
     path = item.trajectory
-    return {
+    values = {
         "id": item.id,
         "rank": item.rank,
         **_path(path),
@@ -162,6 +167,18 @@ def trajectory_values(item: ScoredTrajectory) -> dict[str, Any]:
         "measures": {k: round(float(v), DECIMALS_UNIT) for k, v in _sorted(item.measures).items()},
         "warnings": list(item.warnings),
     }
+    if guidance is not None:
+        values["guidance"] = _rounded(asdict(guidance))
+    return values
+
+
+def _rounded(values: Any) -> Any:
+    """Round every number in nested values as plan.json does."""
+    if isinstance(values, dict):
+        return {name: _rounded(value) for name, value in values.items()}
+    if isinstance(values, float):
+        return round(values, DECIMALS_UNIT) + 0.0
+    return list(values) if isinstance(values, tuple) else values
 
 
 def _path(path: Trajectory) -> dict[str, Any]:

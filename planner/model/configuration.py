@@ -112,6 +112,23 @@ WEIGHTS: dict[str, float] = {
 """How much each soft criterion counts, relative to the others. Assumed."""
 
 
+class Pairs(_Section):
+    """Two needles together, and the needles on the shelf. Assumed but for the needles' lengths."""
+
+    top: int = Field(5, ge=0, le=50, description="pairs kept of each kind")
+    shaft_clearance_mm: float = Field(2.0, ge=0, le=50, description="between two shafts")
+    hub_diameter_mm: float = Field(25.0, ge=0, le=80, description="width of a handle")
+    needle_lengths_mm: tuple[float, ...] = Field((100.0, 150.0), description="10 and 15 cm")
+    reserve_mm: float = Field(5.0, ge=0, le=50, description="of a needle outside the skin")
+
+    @field_validator("needle_lengths_mm")
+    @classmethod
+    def _lengths(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not value or not all(10.0 <= length <= 400.0 for length in value):
+            raise ValueError("needle_lengths_mm must be lengths from 10 to 400 mm, one at least")
+        return value
+
+
 class Configuration(_Section):
     """Everything that decides a plan beside the CT."""
 
@@ -123,6 +140,7 @@ class Configuration(_Section):
     placement_error: PlacementError = PLACEMENT_ERRORS["ct_checked"]
     limits: Limits = Limits()
     preferred: Preferred = Preferred()
+    pairs: Pairs = Pairs()
     weights: dict[str, float] = Field(default_factory=lambda: dict(WEIGHTS))
     confidence_floor: float = Field(
         0.2,

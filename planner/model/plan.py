@@ -9,6 +9,8 @@ from planner.geometry.grid import Grid
 from planner.model.anatomy import Anatomy
 from planner.model.configuration import Configuration
 from planner.model.finding import Finding
+from planner.model.guidance import Guidance
+from planner.model.pair import NeedlePair
 from planner.model.trajectory import ScoredTrajectory
 from planner.model.volume import CtSource
 
@@ -19,7 +21,9 @@ class Plan:
 
     ct_grid: the grid of the CT (the anatomy's may be finer). rejections: constraint to the number
     of candidates that it refused. findings: what is special about this sacrum, records included;
-    the messages of notes and warnings are in warnings too. timings_s: stage to seconds.
+    the messages of notes and warnings are in warnings too. pairs: trajectories that can be placed
+    together, best first. guidance: set-up of each trajectory, by its id. timings_s: stage to
+    seconds.
     """
 
     ct: CtSource
@@ -29,6 +33,8 @@ class Plan:
     rejections: dict[str, int]
     configuration: Configuration
     findings: tuple[Finding, ...] = ()
+    pairs: tuple[NeedlePair, ...] = ()
+    guidance: dict[str, Guidance] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     timings_s: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)

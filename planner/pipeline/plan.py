@@ -70,6 +70,10 @@ def plan_ct(
         raise NoTrajectoryError(tell_rejections(len(proposed), scored.rejections))
     with clock.stage("rank"), _threads(jobs):
         ranked = scoring.rank(scored, configuration)
+        pairs = scoring.find_pairs(ranked, anatomy.frame, configuration)
+        guidance = {
+            item.id: scoring.guide(item, anatomy, volume.grid, configuration) for item in ranked
+        }
     plan = Plan(
         ct=volume.source,
         ct_grid=volume.grid,
@@ -78,6 +82,8 @@ def plan_ct(
         rejections=dict(scored.rejections),
         configuration=configuration,
         findings=findings,
+        pairs=pairs,
+        guidance=guidance,
         warnings=_once((*volume.warnings, *anatomy.warnings, *to_warnings(findings))),
         timings_s=clock.timings_s,
         provenance=provenance(),

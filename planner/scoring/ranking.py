@@ -28,9 +28,14 @@ LEVEL_BANDS = 2
 Key = tuple[int, float, float, str]
 
 
+def risk_band_of(probability: float) -> int:
+    """Band of a probability of any breach; 0 is the safest."""
+    return int(np.searchsorted(RISK_BANDS, probability, side="right"))
+
+
 def risk_band(item: ScoredTrajectory) -> int:
     """0 is the safest."""
-    return int(np.searchsorted(RISK_BANDS, item.breach_probability["any"], side="right"))
+    return risk_band_of(item.breach_probability["any"])
 
 
 def order_key(item: ScoredTrajectory) -> Key:
