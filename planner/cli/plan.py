@@ -104,6 +104,9 @@ def plan_command(
     as_json: Annotated[
         bool, typer.Option("--json", help="The summary as JSON on standard output.")
     ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say why each path stands before the next.")
+    ] = False,
 ) -> None:
     """Plan on a CT: read, segment, plan, and write the plan folder."""
     configuration = build_configuration(config, side, technique, needle, placement_error, top)
@@ -131,8 +134,8 @@ def plan_command(
 
     if as_json:
         typer.echo(json.dumps(summary(plan_document(plan), output), ensure_ascii=False, indent=2))
-    elif not quiet:
-        show(plan_table(plan, output))
+    elif not quiet or explain:
+        show(plan_table(plan, output, explain=explain))
 
 
 def build_configuration(

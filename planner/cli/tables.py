@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from planner import scoring
 from planner.export.disclaimer import DISCLAIMER
 from planner.model.plan import Plan
 from planner.model.trajectory import ScoredTrajectory, Structure
@@ -35,8 +37,8 @@ def show(content: RenderableType) -> None:
     console.print(content)
 
 
-def plan_table(plan: Plan, output: Path) -> RenderableType:
-    """Show the ranked trajectories, the warnings and where the plan is."""
+def plan_table(plan: Plan, output: Path, *, explain: bool = False) -> RenderableType:
+    """Show the ranked trajectories, the warnings and where the plan is; and why in this order."""
     table = Table(title="Ranked needle paths", caption=CAPTION)
     for name in ("#", "technique", "side", "entry"):
         table.add_column(name, no_wrap=True)
@@ -50,7 +52,32 @@ def plan_table(plan: Plan, output: Path) -> RenderableType:
         f"Refused candidates: {sum(plan.rejections.values())}."
     )
     warnings = [Text(f"warning: {line}") for line in plan.warnings]
-    return Group(head, note, *warnings, table, Text(f"Written: {output}"))
+    parts = [head, note, *warnings, table, *_pairs(plan)]
+    if explain:
+        parts += [Text(scoring.explain(a, b)) for a, b in pairwise(plan.trajectories)]
+    return Group(*parts, Text(f"Written: {output}"))
+
+
+def _pairs(plan: Plan) -> list[RenderableType]:
+    """Show the pairs of needles, or nothing where there are none."""
+    if not plan.pairs:
+        return []
+    table = Table(title="Needles that go together")
+    for name in ("#", "kind", "needles"):
+        table.add_column(name, no_wrap=True)
+    for name in ("shafts mm", "hubs mm", "skin mm", "breach %"):
+        table.add_column(name, justify="right")
+    for pair in plan.pairs:
+        table.add_row(
+            str(pair.rank),
+            pair.kind.value.replace("_", " "),
+            " + ".join(pair.trajectories),
+            f"{pair.shaft_clearance_mm:.0f}",
+            f"{pair.hub_clearance_mm:.0f}",
+            f"{pair.skin_spacing_mm:.0f}",
+            f"{100 * pair.breach_probability:.1f}",
+        )
+    return [table]
 
 
 def needle_table(item: ScoredTrajectory, notes: Sequence[str]) -> RenderableType:

@@ -211,6 +211,7 @@ class TrajectoryObject(_Object):
     clearance: ClearancesObject
     breach_probability: BreachObject
     score: FiniteFloat
+    non_dominated: bool = True
     criteria: list[CriterionObject]
     measures: dict[str, FiniteFloat] = {}
     guidance: GuidanceObject | None = None

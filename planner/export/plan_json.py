@@ -154,6 +154,7 @@ def trajectory_values(item: ScoredTrajectory, guidance: Guidance | None = None) 
             name: round(float(p), DECIMALS_UNIT) for name, p in item.breach_probability.items()
         },
         "score": round(float(item.score), DECIMALS_UNIT),
+        "non_dominated": item.non_dominated,
         "criteria": [
             {
                 "name": criterion.name,

@@ -106,8 +106,11 @@ WEIGHTS: dict[str, float] = {
     "anterior_reach": 1.0,
     "entry_incidence": 0.5,
     "in_plane": 0.5,
+    "bone_along_path": 0.25,
+    "bone_length": 0.25,
     "skin_length": 0.25,
     "target_distance": 2.0,
+    "target_coverage": 1.0,
 }
 """How much each soft criterion counts, relative to the others. Assumed."""
 

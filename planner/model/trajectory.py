@@ -134,6 +134,8 @@ class ScoredTrajectory:
     """A trajectory that passed the hard limits, with everything measured on it.
 
     breach_probability: structure to probability, and `any`. rank: 1 is best, over all trajectories.
+    non_dominated: no other one of its side is at least as good by every criterion that counts, and
+    better by one.
     """
 
     id: str
@@ -145,3 +147,4 @@ class ScoredTrajectory:
     score: float
     measures: dict[str, float]
     warnings: tuple[str, ...] = ()
+    non_dominated: bool = True

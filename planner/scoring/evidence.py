@@ -40,6 +40,9 @@ from planner.scoring.slip import safe_entry_radius
 STATION_MM = 0.25
 # Walks to the skin are followed this far, so that a refusal can say how long the way is.
 SKIN_REACH_MM = 300.0
+# A ball of 3.6 mL (mean per site, Anton Jimenez 2025) has a radius of 9.5 mm; assumed that cement
+# spreads evenly, and that it is injected while the needle is drawn back by 20 mm.
+CEMENT_REACH_MM, CEMENT_WITHDRAWAL_MM = 9.5, 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +68,8 @@ class Evidence:
 
     settled_mm: depth from which the posterior cortex keeps its limit; settle_limit_mm: by which it
     must. far_mm: from the tip on to the far cortex. entry_gap_mm: bone entry to the bone's surface.
-    skin: (3,) where the needle passes the skin. target_mm: tip to target, nan without one.
+    skin: (3,) where the needle passes the skin. target_mm: tip to target; target_coverage: share of
+    the target that cement can reach, 0 to 1; both nan without one. safe_entry_radius_mm: see slip.
     """
 
     trajectory: Trajectory
@@ -88,6 +92,7 @@ class Evidence:
     z: float
     mean_hu: float
     target_mm: float
+    target_coverage: float
     safe_entry_radius_mm: float
 
     @property
@@ -144,6 +149,7 @@ def gather(setting: Setting, trajectory: Trajectory) -> Evidence:
         float(z[0]),
         _mean_hu(setting.volume, trajectory),
         _target_gap(setting.target, tip),
+        _target_coverage(setting.target, trajectory),
         safe_entry_radius(trajectory, fields, limits),
     )
 
@@ -234,6 +240,16 @@ def _target_gap(target: Float | None, tip: Float) -> float:
     if target is None:
         return float("nan")
     return float(np.linalg.norm(target - tip, axis=1).min())
+
+
+def _target_coverage(target: Float | None, trajectory: Trajectory) -> float:
+    """Share of the target within reach of cement injected while the needle is drawn back."""
+    if target is None:
+        return float("nan")
+    back = min(CEMENT_WITHDRAWAL_MM, trajectory.intraosseous_length_mm)
+    depth = np.clip((trajectory.tip - target) @ trajectory.direction, 0.0, back)
+    nearest = trajectory.tip - depth[:, None] * trajectory.direction
+    return float(np.mean(np.linalg.norm(target - nearest, axis=1) <= CEMENT_REACH_MM))
 
 
 def tip_on_side(setting: Setting, trajectory: Trajectory) -> Float:

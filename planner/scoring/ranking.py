@@ -86,5 +86,18 @@ def rank_all(
         for n, item in enumerate(select(tuple(group), configuration.top), start=1)
     ]
     return tuple(
-        replace(item, rank=n) for n, item in enumerate(sorted(named, key=order_key), start=1)
+        replace(item, rank=n, non_dominated=not any(dominates(other, item) for other in named))
+        for n, item in enumerate(sorted(named, key=order_key), start=1)
     )
+
+
+def dominates(one: ScoredTrajectory, other: ScoredTrajectory) -> bool:
+    """Tell whether one is at least as good by every criterion with a weight, and better by one.
+
+    Only needles of one side compete: both sides may need one.
+    """
+    if one.trajectory.side != other.trajectory.side:
+        return False
+    theirs = {item.name: item.utility for item in other.criteria}
+    gains = [item.utility - theirs[item.name] for item in one.criteria if item.weight > 0]
+    return bool(gains) and min(gains) >= 0.0 and max(gains) > 0.0

@@ -11,11 +11,14 @@ from typing import Protocol
 from planner.model.configuration import Configuration
 from planner.model.trajectory import Criterion, Structure
 from planner.scoring.criteria.anterior_reach import AnteriorReach
+from planner.scoring.criteria.bone_along_path import BoneAlongPath
+from planner.scoring.criteria.bone_length import BoneLength
 from planner.scoring.criteria.breach_probability import BreachProbability
 from planner.scoring.criteria.clearance import PreferredClearance
 from planner.scoring.criteria.entry_incidence import PreferredIncidence
 from planner.scoring.criteria.in_plane import InPlane
 from planner.scoring.criteria.skin_length import SkinLength
+from planner.scoring.criteria.target_coverage import TargetCoverage
 from planner.scoring.criteria.target_distance import TargetDistance
 from planner.scoring.evidence import Evidence
 
@@ -40,8 +43,11 @@ CRITERIA: tuple[SoftCriterion, ...] = (
     AnteriorReach(),
     PreferredIncidence(),
     InPlane(),
+    BoneAlongPath(),
+    BoneLength(),
     SkinLength(),
     TargetDistance(),
+    TargetCoverage(),
 )
 
 
