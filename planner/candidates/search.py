@@ -116,10 +116,14 @@ def search(setting: Setting, landmarks: SideLandmarks, window: Window) -> Lines:
         unit(thin.tips - thin.entries),
         setting.configuration.limits.skin_to_tip_mm,
     )
-    good = out.reached & (out.crossings == 1)
-    if good.any():
-        thin = thin.take(np.flatnonzero(good))
-    starts = thin.take(_apart(thin, APART_MM, APART_DEG, STARTS))
+    good = np.flatnonzero(out.crossings == 1)
+    if len(good):
+        thin = thin.take(good)
+    chosen = _apart(thin, APART_MM, APART_DEG, STARTS)
+    # Where the field hides the skin of the best, the best of those that show it stay in the race.
+    seen = np.flatnonzero(out.reached[good] if len(good) else out.reached)
+    shown = seen[_apart(thin.take(seen), APART_MM, APART_DEG, STARTS // 2)]
+    starts = thin.take(np.concatenate([chosen, np.setdiff1d(shown, chosen)]))
     refined = _refine(setting, landmarks, window, starts)
     order = np.argsort(-refined.value, kind="stable")
     return refined.take(order)

@@ -163,6 +163,7 @@ class ViewsObject(_Object):
 class GuidanceObject(_Object):
     """How a trajectory is set up; angles and places by the patient's own directions."""
 
+    skin_in_view: bool
     skin_slice: Count
     skin_z_mm: FiniteFloat
     in_plane_deg: FiniteFloat

@@ -36,6 +36,7 @@ class Limits(_Section):
     entry_incidence_deg: float = Field(65.0, gt=0, lt=90, description="to the cortex normal")
     hip_outside_bone_mm: float = Field(2.0, ge=0, le=20, description="shaft outside the bone")
     skin_to_tip_mm: float = Field(200.0, gt=0, le=400)
+    skin_in_view: bool = Field(False, description="refuse where the CT does not show the skin")
 
 
 class Preferred(_Section):

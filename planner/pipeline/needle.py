@@ -41,6 +41,7 @@ FROM_CT = frozenset(
         "soft_tissue_mm",
         "mean_hu",
         "skin_in_view",
+        "bone_along_path",
         "skin_to_tip",
         "single_skin_crossing",
     }

@@ -31,7 +31,9 @@ def guide(
         below = float(spine[2] - skin[2])
         lateral = (skin - spine) @ anatomy.frame.axes[:, 0] * side_sign(path.side)
         medial = -float(lateral)
+    shown = item.measures.get("skin_in_view", 1.0) > 0
     return Guidance(
+        skin_in_view=shown,
         skin_slice=_slice_of(ct, skin),
         skin_z_mm=float(skin[2]),
         in_plane_deg=float(np.degrees(np.arctan2(along[0], -along[1]))),
@@ -42,7 +44,7 @@ def guide(
         skin_medial_of_spine_mm=medial,
         skin_to_bone_mm=float(np.linalg.norm(path.bone_entry - skin)),
         skin_to_tip_mm=path.skin_to_tip_mm,
-        needle_length_mm=needle_length(item, configuration),
+        needle_length_mm=needle_length(item, configuration) if shown else None,
         down_the_barrel=view_along(along),
         views=sacral_views(anatomy),
         entry=entry_in_words(anatomy, path.side, path.bone_entry),

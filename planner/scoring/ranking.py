@@ -99,5 +99,5 @@ def dominates(one: ScoredTrajectory, other: ScoredTrajectory) -> bool:
     if one.trajectory.side != other.trajectory.side:
         return False
     theirs = {item.name: item.utility for item in other.criteria}
-    gains = [item.utility - theirs[item.name] for item in one.criteria if item.weight > 0]
+    gains = [item.utility - theirs.get(item.name, 0.0) for item in one.criteria if item.weight > 0]
     return bool(gains) and min(gains) >= 0.0 and max(gains) > 0.0

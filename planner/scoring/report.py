@@ -26,6 +26,7 @@ def measures_of(evidence: Evidence) -> dict[str, float]:
         "axial_tilt_deg": evidence.axial_tilt_deg,
         "midsagittal_angle_deg": float(pose.midsagittal_deg[0]),
         "soft_tissue_mm": evidence.soft_tissue_mm,
+        "skin_in_view": float(evidence.skin_reached),
         "min_clearance_mm": min(evidence.clearances[s].distance_mm for s in GUARDED),
         "posterior_settled_mm": evidence.settled_mm,
         "z": evidence.z,
@@ -50,6 +51,11 @@ def warnings_of(setting: Setting, evidence: Evidence) -> tuple[str, ...]:
         out.append(
             f"{length:.0f} mm in bone with freehand placement: beyond {FREEHAND_DEPTH_MM:.0f} mm "
             "check the needle on the way in"
+        )
+    if not evidence.skin_reached:
+        out.append(
+            f"the CT does not show the skin behind this needle: {evidence.soft_tissue_mm:.0f} mm "
+            "of its way are in view, the rest, and what lies there, is unknown"
         )
     if evidence.incidence_deg > FLAG_INCIDENCE_DEG:
         out.append(

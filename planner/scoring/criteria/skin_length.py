@@ -15,7 +15,7 @@ GOOD_MM = 75.0
 
 @dataclass(frozen=True)
 class SkinLength:
-    """How short the way from skin to tip is."""
+    """How short the way from skin to tip is; no merit where the CT does not show the skin."""
 
     name: str = "skin_length"
 
@@ -25,4 +25,5 @@ class SkinLength:
         """Return value and utility, or None where the criterion does not apply."""
         value, limit = evidence.skin_to_tip_mm, configuration.limits.skin_to_tip_mm
         weight = configuration.weights[self.name]
-        return Criterion(self.name, value, "mm", ramp(value, limit, GOOD_MM), weight)
+        utility = ramp(value, limit, GOOD_MM) if evidence.skin_reached else 0.0
+        return Criterion(self.name, value, "mm", utility, weight)
