@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from planner.geometry.grid import Float, Grid
 from planner.geometry.sampling import sample
+from planner.geometry.threads import in_parts
 
 Array = NDArray[Any]
 
@@ -120,8 +121,10 @@ def _margins(
     step: float,
     z: Array,
     least: Array,
+    start: int,
+    stop: int,
 ) -> None:
-    for n in range(starts.shape[0]):
+    for n in range(start, stop):
         dx, dy, dz = ends[n] - starts[n]
         length = np.sqrt(dx * dx + dy * dy + dz * dz) * spacing
         steps = max(1, int(np.ceil(length / step)))
@@ -163,7 +166,9 @@ def least_margins(
     z, least = np.empty(len(starts)), np.empty(len(starts))
     boundary = max(spread.boundary_mm, 1e-3)
     sds = np.array([spread.entry_mm, spread.tan_angle, spread.depth_mm, boundary, *spread.check])
-    _margins(
+    in_parts(
+        _margins,
+        len(starts),
         field.values,
         np.ascontiguousarray(field.grid.to_ijk(starts)),
         np.ascontiguousarray(field.grid.to_ijk(ends)),
@@ -182,9 +187,16 @@ def least_margins(
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _exits(
-    values: Array, starts: Array, directions: Array, reach: float, step: float, out: Array
+    values: Array,
+    starts: Array,
+    directions: Array,
+    reach: float,
+    step: float,
+    out: Array,
+    start: int,
+    stop: int,
 ) -> None:
-    for n in range(starts.shape[0]):
+    for n in range(start, stop):
         before = _at(values, starts[n, 0], starts[n, 1], starts[n, 2], 1.0)
         out[n] = 0.0 if before >= 0.0 else reach
         if before >= 0.0:
@@ -212,7 +224,9 @@ def exit_distances(field: Field, starts: Float, directions: Float, reach_mm: flo
     """
     out = np.empty(len(starts))
     step = field.step_mm
-    _exits(
+    in_parts(
+        _exits,
+        len(starts),
         field.values,
         np.ascontiguousarray(field.grid.to_ijk(starts)),
         np.ascontiguousarray(directions @ field.grid.ijk_from_patient[:3, :3].T * step),
@@ -225,9 +239,16 @@ def exit_distances(field: Field, starts: Float, directions: Float, reach_mm: flo
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _lowest(
-    values: Array, starts: Array, ends: Array, outside: float, step: float, out: Array
+    values: Array,
+    starts: Array,
+    ends: Array,
+    outside: float,
+    step: float,
+    out: Array,
+    start: int,
+    stop: int,
 ) -> None:
-    for n in range(starts.shape[0]):
+    for n in range(start, stop):
         delta = ends[n] - starts[n]
         low, high = 0.0, 1.0
         for a in range(3):
@@ -261,7 +282,9 @@ def path_minimum(field: Field, starts: Float, ends: Float) -> Float:
     Parts off the grid do not count: a segment that never meets it gets the field's `outside`.
     """
     out = np.empty(len(starts))
-    _lowest(
+    in_parts(
+        _lowest,
+        len(starts),
         field.values,
         np.ascontiguousarray(field.grid.to_ijk(starts)),
         np.ascontiguousarray(field.grid.to_ijk(ends)),
@@ -274,9 +297,16 @@ def path_minimum(field: Field, starts: Float, ends: Float) -> Float:
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _settle(
-    values: Array, starts: Array, ends: Array, threshold: float, outside: float, out: Array
+    values: Array,
+    starts: Array,
+    ends: Array,
+    threshold: float,
+    outside: float,
+    out: Array,
+    start: int,
+    stop: int,
 ) -> None:
-    for n in range(starts.shape[0]):
+    for n in range(start, stop):
         delta = ends[n] - starts[n]
         length = np.sqrt((delta * delta).sum())
         steps = max(1, int(np.ceil(length / 0.5)))
@@ -297,7 +327,9 @@ def _settle(
 def settling_depths(field: Field, starts: Float, ends: Float, threshold_mm: float) -> Float:
     """Depth (N,) from the start beyond which the field stays at or above a threshold, mm."""
     out = np.empty(len(starts))
-    _settle(
+    in_parts(
+        _settle,
+        len(starts),
         field.values,
         np.ascontiguousarray(field.grid.to_ijk(starts)),
         np.ascontiguousarray(field.grid.to_ijk(ends)),
@@ -311,16 +343,18 @@ def settling_depths(field: Field, starts: Float, ends: Float, threshold_mm: floa
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _displaced(
     stack: Array,
-    start: Array,
+    entry: Array,
     axes: Array,
     length: float,
     moves: Array,
     outside: float,
     step: float,
     out: Array,
+    start: int,
+    stop: int,
 ) -> None:
     ni, nj, nk, fields = stack.shape
-    for n in range(moves.shape[0]):
+    for n in range(start, stop):
         end = max(0.0, length + moves[n, 4])
         steps = max(1, int(np.ceil(end / step)))
         for f in range(fields):
@@ -329,9 +363,9 @@ def _displaced(
             depth = end * s / steps
             a = moves[n, 0] + depth * moves[n, 2]
             b = moves[n, 1] + depth * moves[n, 3]
-            x = start[0] + depth * axes[0, 0] + a * axes[1, 0] + b * axes[2, 0]
-            y = start[1] + depth * axes[0, 1] + a * axes[1, 1] + b * axes[2, 1]
-            z = start[2] + depth * axes[0, 2] + a * axes[1, 2] + b * axes[2, 2]
+            x = entry[0] + depth * axes[0, 0] + a * axes[1, 0] + b * axes[2, 0]
+            y = entry[1] + depth * axes[0, 1] + a * axes[1, 1] + b * axes[2, 1]
+            z = entry[2] + depth * axes[0, 2] + a * axes[1, 2] + b * axes[2, 2]
             if not (0.0 <= x <= ni - 1.0 and 0.0 <= y <= nj - 1.0 and 0.0 <= z <= nk - 1.0):
                 continue
             i, j, k = min(int(x), ni - 2), min(int(y), nj - 2), min(int(z), nk - 2)
@@ -362,7 +396,9 @@ def displaced_minima(
     scaled = np.array(moves, float)
     scaled[:, [0, 1, 4]] /= spacing
     out = np.empty((len(moves), stack.shape[3]))
-    _displaced(
+    in_parts(
+        _displaced,
+        len(moves),
         stack,
         np.ascontiguousarray(grid.to_ijk(start)),
         np.ascontiguousarray(axes @ grid.direction),

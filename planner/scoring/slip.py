@@ -9,8 +9,9 @@ from planner.geometry.fields import displaced_minima
 from planner.model.configuration import Limits
 from planner.model.trajectory import Trajectory
 
-DIRECTIONS = 24
-STEP_MM = 0.25
+DIRECTIONS = 16
+STEP_MM = 0.5
+WALK_MM = 1.0
 MOST_MM = 10.0
 """Further than this no entry slips unnoticed; the figure is capped here."""
 
@@ -33,7 +34,7 @@ def safe_entry_radius(trajectory: Trajectory, fields: ClearanceFields, limits: L
         trajectory.bone_entry,
         trajectory.tip,
         moves.reshape(-1, 5),
-        STEP_MM,
+        WALK_MM,
     ).reshape(len(radii), DIRECTIONS, len(GUARDED))
     wanted = np.array([getattr(limits, f"{s.value}_mm") for s in GUARDED])
     room = (least - trajectory.needle.radius_mm - wanted).min(axis=(1, 2))
