@@ -15,6 +15,7 @@ from planner.anatomy.fields import clearance_fields
 from planner.anatomy.levels import SideLandmarks, side_landmarks
 from planner.anatomy.needles import poses, unit
 from planner.candidates import long_axis, s2_entry, s2_s3_entry, short_axis
+from planner.candidates.mapping import map_entries
 from planner.candidates.search import Lines, Setting, search
 from planner.candidates.windows import (
     Window,
@@ -26,6 +27,7 @@ from planner.candidates.windows import (
 from planner.geometry.grid import Float, Grid
 from planner.model.anatomy import Anatomy, Side
 from planner.model.configuration import Configuration
+from planner.model.entry_map import EntryMap
 from planner.model.trajectory import Needle, Technique, Trajectory
 from planner.model.volume import Volume
 
@@ -42,7 +44,7 @@ Target = Float | tuple[NDArray[np.bool_], Grid]
 # A mask is thinned to about this many points; the nearest one is what a tip is measured to.
 TARGET_POINTS = 400
 
-__all__ = ["WINDOWS", "Target", "belongs", "propose", "target_points"]
+__all__ = ["WINDOWS", "Target", "belongs", "entry_map", "propose", "target_points"]
 
 
 def propose(
@@ -67,6 +69,11 @@ def propose(
                 lines = search(setting, landmarks, window)
                 out.extend(_trajectories(setting, side, window, lines))
     return tuple(out)
+
+
+def entry_map(anatomy: Anatomy, volume: Volume, configuration: Configuration) -> EntryMap:
+    """Map the best achievable clearance per entry point, over the configuration's techniques."""
+    return map_entries(anatomy, volume, configuration, WINDOWS)
 
 
 def _trajectories(setting: Setting, side: Side, window: Window, lines: Lines) -> list[Trajectory]:

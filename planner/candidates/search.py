@@ -102,7 +102,7 @@ def search(setting: Setting, landmarks: SideLandmarks, window: Window) -> Lines:
 
     Where nothing is feasible the nearest misses come back, so that scoring can say what refuses.
     """
-    entries, tips = _entries(setting, landmarks, window), _tips(setting, landmarks, window)
+    entries, tips = entry_points(setting, landmarks, window), tip_points(setting, landmarks, window)
     if len(entries) == 0 or len(tips) == 0:
         return Lines(np.empty((0, 3)), np.empty((0, 3)), np.empty(0))
     pairs = _pairs(setting, landmarks, window, entries, tips)
@@ -129,7 +129,7 @@ def search(setting: Setting, landmarks: SideLandmarks, window: Window) -> Lines:
     return refined.take(order)
 
 
-def _entries(setting: Setting, landmarks: SideLandmarks, window: Window) -> Float:
+def entry_points(setting: Setting, landmarks: SideLandmarks, window: Window) -> Float:
     """(E, 3) points of the posterior surface inside the window, thinned."""
     surface, frame = setting.anatomy.surface, setting.anatomy.frame
     vertices, faces = surface.part(Region.POSTERIOR)
@@ -142,14 +142,14 @@ def _entries(setting: Setting, landmarks: SideLandmarks, window: Window) -> Floa
     return np.asarray(points[np.sort(first)])
 
 
-def _tips(setting: Setting, landmarks: SideLandmarks, window: Window) -> Float:
+def tip_points(setting: Setting, landmarks: SideLandmarks, window: Window) -> Float:
     """(T, 3) tips inside the window that keep every limit at the tip itself."""
     grid = setting.fields.grid
     stride = max(1, round(TIP_SPACING_MM / setting.fields.solid.step_mm))
     axes = [np.arange(stride // 2, n, stride) for n in grid.shape]
     ijk = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     room = setting.fields.guarded.values[tuple(ijk.T)]
-    needed = setting.radius_mm + _least_limit(setting.configuration)
+    needed = setting.radius_mm + least_limit(setting.configuration)
     inside = setting.fields.solid.values[tuple(ijk.T)] < -needed
     ijk = ijk[inside & (room >= needed)]
     points = grid.to_patient(ijk)
@@ -159,7 +159,8 @@ def _tips(setting: Setting, landmarks: SideLandmarks, window: Window) -> Float:
     return np.asarray(points[keep])
 
 
-def _least_limit(configuration: Configuration) -> float:
+def least_limit(configuration: Configuration) -> float:
+    """Smallest of the hard limits on clearances, mm."""
     return min(_limit(configuration, structure) for structure in GUARDED)
 
 
@@ -181,15 +182,15 @@ def _pairs(
 
 def _walk(setting: Setting, window: Window, pairs: Lines) -> Lines:
     """Walk the pairs; keep those that pass the fields and every rule, best first."""
-    floor = _least_limit(setting.configuration) - COARSE_SLACK_MM
+    floor = least_limit(setting.configuration) - COARSE_SLACK_MM
     z, _ = least_margins(
         setting.fields.guarded, pairs.entries, pairs.tips, setting.radius_mm, setting.spread, floor
     )
     good = np.flatnonzero(np.isfinite(z))
     order = good[np.argsort(-z[good], kind="stable")][:SURVIVORS]
     kept = Lines(pairs.entries[order], pairs.tips[order], z[order])
-    allowed = _allowed(setting, window, kept.entries, kept.tips, COARSE_SLACK_MM)
-    kept = kept.take(np.flatnonzero(allowed))
+    legal = allowed(setting, window, kept.entries, kept.tips, COARSE_SLACK_MM)
+    kept = kept.take(np.flatnonzero(legal))
     value = _objective(setting, kept.value, kept.tips)
     order = np.argsort(-value, kind="stable")
     return Lines(kept.entries[order], kept.tips[order], value[order])
@@ -202,7 +203,7 @@ def _objective(setting: Setting, z: Float, tips: Float) -> Float:
     return np.asarray(np.minimum(z, ENOUGH_Z) - gaps / TARGET_MM_PER_Z)
 
 
-def _allowed(
+def allowed(
     setting: Setting, window: Window, entries: Float, tips: Float, slack_mm: float
 ) -> NDArray[np.bool_]:
     """Tell (N,) whether needles keep the rules that need bone, hips and the posterior cortex."""
@@ -211,7 +212,7 @@ def _allowed(
     ok = fields.anterior.at(tips) >= max(
         limits.tip_to_anterior_cortex_mm, window.tip_to_anterior_mm
     )
-    least = _least_limit(setting.configuration)
+    least = least_limit(setting.configuration)
     rows = np.flatnonzero(ok)
     for structure in GUARDED:
         limit = _limit(setting.configuration, structure)
@@ -348,10 +349,10 @@ def _evaluate(
         end,
         setting.radius_mm,
         setting.spread,
-        _least_limit(setting.configuration) - COARSE_SLACK_MM,
+        least_limit(setting.configuration) - COARSE_SLACK_MM,
     )
     ok = np.isfinite(z)
     rows, start, end, z = rows[ok], start[ok], end[ok], z[ok]
-    ok = _allowed(setting, window, start, end, COARSE_SLACK_MM)
+    ok = allowed(setting, window, start, end, COARSE_SLACK_MM)
     value[rows[ok]] = _objective(setting, z[ok], end[ok])
     return value, entries

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from planner.export import plan_json, segmentation_nrrd
+from planner.export import entry_map, plan_json, segmentation_nrrd
 from planner.export.atomic import check_folder, write_folder
 from planner.export.overview import FILE_NAME as OVERVIEW_FILE
 from planner.export.overview import write_overview
@@ -16,6 +16,8 @@ PLAN_FILES = (
     plan_json.FILE_NAME,
     segmentation_nrrd.FILE_NAME,
     OVERVIEW_FILE,
+    entry_map.MESH_FILE,
+    entry_map.PICTURE_FILE,
     "report.html",
 )
 """Every file that belongs to a plan folder; anything else in it is the user's own."""
@@ -33,4 +35,7 @@ def write_plan(plan: Plan, volume: Volume, folder: Path, overwrite: bool = False
         OVERVIEW_FILE: partial(write_overview, plan, volume),
         plan_json.FILE_NAME: partial(plan_json.write_plan_json, plan),
     }
+    if plan.entry_map is not None:
+        writers[entry_map.MESH_FILE] = partial(entry_map.write_entry_mesh, plan)
+        writers[entry_map.PICTURE_FILE] = partial(entry_map.write_entry_picture, plan)
     write_folder(Path(folder), writers, PLAN_FILES, overwrite)

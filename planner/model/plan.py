@@ -8,6 +8,7 @@ from typing import Any
 from planner.geometry.grid import Grid
 from planner.model.anatomy import Anatomy
 from planner.model.configuration import Configuration
+from planner.model.entry_map import EntryMap
 from planner.model.finding import Finding
 from planner.model.guidance import Guidance
 from planner.model.pair import NeedlePair
@@ -22,8 +23,8 @@ class Plan:
     ct_grid: the grid of the CT (the anatomy's may be finer). rejections: constraint to the number
     of candidates that it refused. findings: what is special about this sacrum, records included;
     the messages of notes and warnings are in warnings too. pairs: trajectories that can be placed
-    together, best first. guidance: set-up of each trajectory, by its id. timings_s: stage to
-    seconds.
+    together, best first. guidance: set-up of each trajectory, by its id. entry_map: room per entry
+    point. timings_s: stage to seconds.
     """
 
     ct: CtSource
@@ -35,6 +36,7 @@ class Plan:
     findings: tuple[Finding, ...] = ()
     pairs: tuple[NeedlePair, ...] = ()
     guidance: dict[str, Guidance] = field(default_factory=dict)
+    entry_map: EntryMap | None = None
     warnings: tuple[str, ...] = ()
     timings_s: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)

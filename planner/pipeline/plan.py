@@ -71,9 +71,9 @@ def plan_ct(
     with clock.stage("rank"), _threads(jobs):
         ranked = scoring.rank(scored, configuration)
         pairs = scoring.find_pairs(ranked, anatomy.frame, configuration)
-        guidance = {
-            item.id: scoring.guide(item, anatomy, volume.grid, configuration) for item in ranked
-        }
+        guidance = scoring.guide(ranked, anatomy, volume.grid, configuration)
+    with clock.stage("entry map"), _threads(jobs):
+        entries = candidates.entry_map(anatomy, volume, configuration)
     plan = Plan(
         ct=volume.source,
         ct_grid=volume.grid,
@@ -84,6 +84,7 @@ def plan_ct(
         findings=findings,
         pairs=pairs,
         guidance=guidance,
+        entry_map=entries,
         warnings=_once((*volume.warnings, *anatomy.warnings, *to_warnings(findings))),
         timings_s=clock.timings_s,
         provenance=provenance(),

@@ -33,6 +33,8 @@ def explain(better: ScoredTrajectory, worse: ScoredTrajectory) -> str:
         text += f" It is better in {_listed(gains)}."
     if losses:
         text += f" It is worse in {_listed(losses)}."
+    if not gains and not losses:
+        text += " No single criterion tells them apart by much."
     return text
 
 

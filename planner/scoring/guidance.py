@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from planner.geometry.grid import Float, Grid
-from planner.model.anatomy import LABELS, Anatomy, Side, side_sign
+from planner.model.anatomy import LABELS, SIDES, Anatomy, Side, side_sign
 from planner.model.configuration import Configuration
 from planner.model.guidance import BeamView, Guidance
 from planner.model.trajectory import ScoredTrajectory
@@ -20,13 +22,28 @@ LEVEL_MM = 3.0
 
 
 def guide(
-    item: ScoredTrajectory, anatomy: Anatomy, ct: Grid, configuration: Configuration
+    items: Iterable[ScoredTrajectory], anatomy: Anatomy, ct: Grid, configuration: Configuration
+) -> dict[str, Guidance]:
+    """Compute the set-up of trajectories, by their ids; ct: the grid of the CT planned on."""
+    spines = {side: iliac_spine(anatomy, side) for side in SIDES}
+    views = sacral_views(anatomy)
+    return {
+        item.id: _guide(item, anatomy, ct, configuration, spines[item.trajectory.side], views)
+        for item in items
+    }
+
+
+def _guide(
+    item: ScoredTrajectory,
+    anatomy: Anatomy,
+    ct: Grid,
+    configuration: Configuration,
+    spine: Float | None,
+    views: dict[str, BeamView],
 ) -> Guidance:
-    """Compute the set-up of one trajectory; ct is the grid of the CT that was planned on."""
     path = item.trajectory
     along, skin = path.direction, path.skin_entry
     below = medial = None
-    spine = iliac_spine(anatomy, path.side)
     if spine is not None:
         below = float(spine[2] - skin[2])
         lateral = (skin - spine) @ anatomy.frame.axes[:, 0] * side_sign(path.side)
@@ -46,7 +63,7 @@ def guide(
         skin_to_tip_mm=path.skin_to_tip_mm,
         needle_length_mm=needle_length(item, configuration) if shown else None,
         down_the_barrel=view_along(along),
-        views=sacral_views(anatomy),
+        views=views,
         entry=entry_in_words(anatomy, path.side, path.bone_entry),
     )
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from planner.geometry.grid import Float, Grid
+from planner.model.anatomy import Anatomy
 from planner.model.configuration import Configuration
+from planner.model.guidance import Guidance
 from planner.model.trajectory import Needle, ScoredTrajectory, Technique, Trajectory
 from planner.scoring.guidance import entry_in_words, guide, iliac_spine, sacral_views, view_along
 from tests.scoring import toy
@@ -37,8 +39,12 @@ def needle(direction: Float, entry: tuple[float, float, float]) -> ScoredTraject
     return ScoredTrajectory("n", 1, path, {}, {"any": 0.0}, (), 1.0, {})
 
 
+def setup_of(item: ScoredTrajectory, subject: Anatomy = SUBJECT) -> Guidance:
+    return guide([item], subject, CT, Configuration())[item.id]
+
+
 def test_ct_angles_and_depths() -> None:
-    found = guide(needle(along(10, -20), (30, 14, -30)), SUBJECT, CT, Configuration())
+    found = setup_of(needle(along(10, -20), (30, 14, -30)))
     assert found.in_plane_deg == pytest.approx(10.0)
     assert found.cranial_deg == pytest.approx(-20.0)
     assert found.skin_to_bone_mm == pytest.approx(40.0)
@@ -53,7 +59,7 @@ def test_ct_angles_and_depths() -> None:
 def test_the_tilted_gantry_holds_the_needle() -> None:
     """A slice tilted about the left-right axis contains both that axis and the needle."""
     direction = along(25, 18)
-    tilt = np.radians(guide(needle(direction, (30, 14, -30)), SUBJECT, CT, Configuration())
+    tilt = np.radians(setup_of(needle(direction, (30, 14, -30)))
                       .gantry_tilt_deg)  # fmt: skip
     normal = np.array([0.0, np.sin(tilt), np.cos(tilt)])  # front edge up for positive tilt
     assert direction @ normal == pytest.approx(0.0, abs=1e-9)
@@ -61,8 +67,8 @@ def test_the_tilted_gantry_holds_the_needle() -> None:
 
 
 def test_mirrored_needles_differ_in_sign_only() -> None:
-    left = guide(needle(along(12, 5), (30, 14, -30)), SUBJECT, CT, Configuration())
-    right = guide(needle(along(-12, 5), (-30, 14, -30)), SUBJECT, CT, Configuration())
+    left = setup_of(needle(along(12, 5), (30, 14, -30)))
+    right = setup_of(needle(along(-12, 5), (-30, 14, -30)))
     assert right.in_plane_deg == pytest.approx(-left.in_plane_deg)
     assert right.down_the_barrel.rotation_deg == pytest.approx(-left.down_the_barrel.rotation_deg)
     assert right.skin_lateral_mm == pytest.approx(left.skin_lateral_mm)
@@ -100,7 +106,7 @@ def test_the_spine_is_the_hips_hindmost_point() -> None:
     assert toy.HIP_X - 1 <= spine[0] <= 71
     none = replace(SUBJECT, labels=np.where(SUBJECT.labels >= 1, np.uint8(1), np.uint8(0)))
     assert iliac_spine(none, "left") is None
-    found = guide(needle(along(0, 0), (30, 14, -30)), none, CT, Configuration())
+    found = setup_of(needle(along(0, 0), (30, 14, -30)), none)
     assert found.skin_below_spine_mm is None
 
 
