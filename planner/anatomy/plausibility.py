@@ -53,8 +53,12 @@ CANAL_SHARE = 0.9
 JOINT_MM2 = 250.0
 """Auricular surfaces measure 800 to 1500 mm2; a third is left of a partly ankylosed one."""
 JOINT_GAP_MM = 7.0
-DOUBTED, WEAKLY_DOUBTED = 0.4, 0.75
-"""What a confidence is multiplied by for one doubt (assumed): two leave 0.16, below the floor."""
+DOUBTED, WEAKLY_DOUBTED, IMPOSSIBLE = 0.4, 0.75, 0.15
+"""What a confidence is multiplied by for one doubt (assumed): two leave 0.16, below the floor; so
+does a single impossible one."""
+GROSS = 0.3
+"""A gap between foramina that misses its range by this share of the limit is impossible: 6 mm from
+S2 to S3 was a mislabelled row, while one in a hundred sound ones misses its range by a little."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,8 @@ def spacing_doubts(foramina: tuple[Foramen, ...], axis: Float) -> list[Doubt]:
                 continue
             pair = (row[n].name,) if n >= 3 else (row[n - 1].name, row[n].name)
             words = f"{row[n].name} lies {gap:.0f} mm below {row[n - 1].name}, {_range(span)}"
-            out.append(Doubt(pair, DOUBTED, words))
+            gross = _outside(gap, (span[0] * (1.0 - GROSS), span[1] * (1.0 + GROSS)))
+            out.append(Doubt(pair, IMPOSSIBLE if gross else DOUBTED, words))
     return out
 
 

@@ -60,6 +60,13 @@ def test_unlikely_spacing_is_told_of_the_foramina_concerned(
     assert all(name.endswith(next(iter(moved))[3:]) for d in doubts for name in d.structures)
 
 
+def test_a_gap_that_no_sacrum_has_is_enough_to_refuse() -> None:
+    (mild,) = spacing_doubts(foramina(S4_left=88.0), AXIS)
+    (gross,) = spacing_doubts(foramina(S4_left=83.0), AXIS)
+    assert mild.factor == 0.4
+    assert weaken({"foramen_s4_left": 0.97}, [gross])["foramen_s4_left"] < 0.2
+
+
 def test_different_heights_of_a_pair_are_weak_evidence() -> None:
     (doubt,) = pair_doubts(foramina(S3_left=86.0), AXIS)
     assert set(doubt.structures) == {"foramen_s3_left", "foramen_s3_right"}
