@@ -28,7 +28,7 @@ from planner.segmentation.deform import (
 )
 from planner.segmentation.joint import JointSheet, find_joint
 from planner.segmentation.localise import Localisation
-from planner.segmentation.lowest import carry_along, seek_fourth
+from planner.segmentation.lowest import ROWS, carry_along, seek
 from planner.segmentation.template import Surface, Template
 
 IMAGE_MM = 1.0
@@ -232,17 +232,16 @@ def _reseat(
     carried: Float,
     riders: dict[str, Float],
 ) -> Float:
-    """Move the fourth foramina where they clearly lie elsewhere; returns the carried points."""
-    parts = _apart(carried, riders)
-    channels = {name: s.moved(parts[name]) for name, s in template.channels.items()}
-    marks = {name: parts[f"mark {name}"] for name in template.landmarks}
-    shifts = seek_fourth(image, grid, channels, marks)
-    if not shifts:
-        return carried
-    left = marks["foramen_s3_left"][1] - marks["foramen_s3_right"][1]
-    left /= np.linalg.norm(left)
-    sacrum.move(carry_along(sacrum.surface.vertices, shifts, marks, left))
-    return carried + carry_along(carried, shifts, marks, left)
+    """Move lower foramina where they clearly lie elsewhere; returns the carried points."""
+    for row in ROWS:
+        parts = _apart(carried, riders)
+        channels = {name: s.moved(parts[name]) for name, s in template.channels.items()}
+        marks = {name: parts[f"mark {name}"] for name in template.landmarks}
+        shifts = seek(image, grid, channels, marks, row)
+        if shifts:
+            sacrum.move(carry_along(sacrum.surface.vertices, shifts, marks, row))
+            carried = carried + carry_along(carried, shifts, marks, row)
+    return carried
 
 
 def _joints(

@@ -1,12 +1,14 @@
-"""Seek the fourth foramina where the posed sacrum does not have them.
+"""Seek the lower foramina where the posed sacrum does not have them.
 
-Sacra of one length of S1 to S3 differ in how far below S3 the fourth pair lies, by more than half a
+Sacra with one distance from S1 to S2 differ in how far below S3 and S4 lie, by more than half a
 level; the borders around a small foramen cannot pull a neighbouring one over such a way. So the
 channel is slid, whole, over the image: where it belongs, the wall around it is brighter than the
 middle, by more than elsewhere. It is moved only for a clear gain.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +27,23 @@ INSIDE_MM = 1.5
 """The wall is the brightest value at one of RING_MM outside the channel, the middle this deep."""
 BRIGHTNESS_HU = (-100.0, 600.0)
 """Values are bounded before they are averaged: metal and air are no measure of a wall."""
-SHARE_OF_UPPER = 0.43
-"""From S3 to S4, as a share of the way from S1 to S3. True anatomies of ten adults (Fischer, Sci
-Data 10:763, 2023): 0.27 to 0.48, median 0.42."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A level that is sought, and where it usually lies.
+
+    share: distance from the level above, as a share of that from S1 to the level above.
+    """
+
+    level: str
+    above: str
+    share: float
+
+
+ROWS = (Row("s3", "s2", 0.78), Row("s4", "s3", 0.43))
+"""Ten adults (Fischer, Sci Data 10:763, 2023): S2 to S3 0.67 to 0.92, median 0.79; S3 to S4 0.27 to
+0.48, median 0.42."""
 GAP_HU, GAP_MM = 5.0, 3.0
 ASIDE_HU, ASIDE_MM = 15.0, 4.0
 FAR_HU, FAR_MM = 4.0, 6.0
@@ -35,37 +51,41 @@ FAR_HU, FAR_MM = 4.0, 6.0
 foramina, or from where the channel was; squared with the distance. Half and twice of the first
 choose alike on simulated CTs."""
 GAIN_HU = 22.0
-"""Contrast gained from which the channel is moved. Measured: 39 to 85 HU where a foramen lay 8 to
-12 mm off, at most 14 HU elsewhere."""
+"""Contrast gained from which the channel is moved. Measured on 23 simulated CTs: 39 to 85 HU where
+a foramen lay 8 to 12 mm off, at most 14 HU (S4) and 10 HU (S3) elsewhere."""
 FIXED_MM = 3.0
-"""Below the S3 foramen's middle bone begins to move along; at the S4 foramen it moves in full."""
+"""Below the middle of the foramen above, bone begins to move along; at the one sought it moves in
+full."""
 FADE_MM = 30.0
-"""Below the S4 foramen the shift fades over this length."""
+"""Below the foramen sought the shift fades over this length."""
 BLEND_MM = 8.0
 """Either side of the midline within which the shifts of both sides blend."""
 
 
-def seek_fourth(
+def seek(
     image: NDArray[np.float32],
     grid: Grid,
     channels: dict[str, Surface],
     landmarks: dict[str, Float],
+    row: Row,
 ) -> dict[Side, Float]:
-    """(3,) shift, mm, patient LPS, of each side's S4 foramen; only of those to be moved.
+    """(3,) shift, mm, patient LPS, of each side's foramen of a level; only of those to be moved.
 
     landmarks: per foramen its ventral end, middle and dorsal end, as bent so far.
     """
     out: dict[Side, Float] = {}
     for side in SIDES:
-        channel = channels.get(f"foramen_s4_{side}")
+        channel = channels.get(f"foramen_{row.level}_{side}")
         if channel is None:
             continue
-        s1, s3, s4 = (landmarks[f"foramen_{v}_{side}"] for v in ("s1", "s3", "s4"))
-        axes = _directions(s3[1], s4, lateral=1.0 if side == "left" else -1.0)
+        first, above, mine = (
+            landmarks[f"foramen_{v}_{side}"] for v in ("s1", row.above, row.level)
+        )
+        axes = _directions(above[1], mine, lateral=1.0 if side == "left" else -1.0)
         places = np.stack(np.meshgrid(DOWN_MM, LATERAL_MM, THROUGH_MM, indexing="ij"), axis=-1)
         places = places.reshape(-1, 3)
-        gap = float(np.linalg.norm(s4[1] - s3[1]))
-        usual = SHARE_OF_UPPER * float(np.linalg.norm(s3[1] - s1[1]))
+        gap = float(np.linalg.norm(mine[1] - above[1]))
+        usual = row.share * float(np.linalg.norm(above[1] - first[1]))
         value = _contrast(image, grid, channel, axes[2], places @ axes)
         value -= GAP_HU * ((gap + places[:, 0] - usual) / GAP_MM) ** 2
         value -= ASIDE_HU * (places[:, 1:] ** 2).sum(axis=1) / ASIDE_MM**2
@@ -77,32 +97,35 @@ def seek_fourth(
 
 
 def carry_along(
-    points: Float, shifts: dict[Side, Float], landmarks: dict[str, Float], left: Float
+    points: Float, shifts: dict[Side, Float], landmarks: dict[str, Float], row: Row
 ) -> Float:
     """(N, 3) displacement of points around and below foramina that are moved.
 
-    left: (3,) unit vector from right to left. Nothing at the S3 foramina and above is displaced.
+    Nothing at the level above and higher is displaced.
     """
-    s3, s4 = (
+    above, mine = (
         np.mean([landmarks[f"foramen_{v}_{side}"][1] for side in SIDES], axis=0)
-        for v in ("s3", "s4")
+        for v in (row.above, row.level)
     )
-    gap = float(np.linalg.norm(s4 - s3))
-    along = (points - s3) @ (s4 - s3) / gap
+    pair = (landmarks[f"foramen_{row.above}_{side}"][1] for side in SIDES)
+    left = next(pair) - next(pair)
+    left /= np.linalg.norm(left)
+    gap = float(np.linalg.norm(mine - above))
+    along = (points - above) @ (mine - above) / gap
     rise = np.clip((along - FIXED_MM) / max(gap - FIXED_MM, 1.0), 0.0, 1.0)
     fall = np.clip(1.0 - (along - gap) / FADE_MM, 0.0, 1.0)
     share = rise * rise * (3.0 - 2.0 * rise) * fall
-    lateral = np.clip(0.5 + (points - s4) @ left / (2.0 * BLEND_MM), 0.0, 1.0)
+    lateral = np.clip(0.5 + (points - mine) @ left / (2.0 * BLEND_MM), 0.0, 1.0)
     none = np.zeros(3)
     blend = np.outer(lateral, shifts.get("left", none))
     blend += np.outer(1.0 - lateral, shifts.get("right", none))
     return np.asarray(share[:, None] * blend)
 
 
-def _directions(s3: Float, s4: Float, lateral: float) -> Float:
+def _directions(above: Float, mine: Float, lateral: float) -> Float:
     """(3, 3) rows: down the row of foramina, outwards, from the ventral to the dorsal end."""
-    down = (s4[1] - s3) / np.linalg.norm(s4[1] - s3)
-    through = s4[2] - s4[0]
+    down = (mine[1] - above) / np.linalg.norm(mine[1] - above)
+    through = mine[2] - mine[0]
     through = through - (through @ down) * down
     through /= np.linalg.norm(through)
     out = np.cross(down, through)
