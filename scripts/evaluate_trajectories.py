@@ -174,7 +174,8 @@ def report(rows: list[dict[str, Any]], console: Console) -> None:
             table.add_row(name, *cells)
         console.print(table)
     for mode in ("labels", "found"):
-        mine = [row for row in rows if row["mode"] == mode]
+        # infinite where nothing but the crossed posterior cortex is ever nearest
+        mine = [row for row in rows if row["mode"] == mode and np.isfinite(row["true_mm"])]
         if not mine:
             continue
         over = np.array([row["claimed_mm"] - row["true_mm"] for row in mine])

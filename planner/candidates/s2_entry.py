@@ -2,8 +2,8 @@
 
 Tabilo 2025. The 15-20 mm lateral of S2 given there is a mark on the skin (as an entry into bone it
 was feasible on 1 of 20 real sides); aiming at the middle of the endplate meets the S1 foramen.
-The foramen's lateral rim reaches below its middle: with entries up to lambda 2.25 only, 3 of 20 real
-sides had no room of 2 mm, with 2.4 all have.
+The lateral rim of the foramen reaches below its middle: with entries up to lambda 2.25, 3 of 20
+real sides had no room of 2 mm, with 2.4 all have.
 """
 
 from __future__ import annotations

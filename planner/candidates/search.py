@@ -2,7 +2,8 @@
 
 Entries on the posterior surface are paired with tips in the ala; every pair inside the window is
 walked through the clearance fields. The objective is z, the least clearance over its spread along
-the path (the risk of a breach), with the distance to a target where there is one. Survivors are
+the path (the risk of a breach), with a little for the least clearance itself and with the distance
+to a target where there is one. Survivors are
 thinned so that what remains stands apart, checked for skin, and refined by a pattern search over
 the five degrees of freedom of a needle. Everything is deterministic: ties go to the lower index.
 """
@@ -61,6 +62,9 @@ ROUNDS_PER_STEP = 10
 # More z than this is no longer bought at the price of a target's distance (a breach below 0.2 %).
 ENOUGH_Z = 3.0
 TARGET_MM_PER_Z = 5.0
+# The optimum of z is flat: it does not feel a near wall early on a path whose tip is far from
+# everything. A millimetre of clearance counts as much as this z (assumed), up to a preferred one.
+ROOM_Z_PER_MM, ENOUGH_ROOM_MM = 0.1, 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,9 +187,10 @@ def _pairs(
 def _walk(setting: Setting, window: Window, pairs: Lines) -> Lines:
     """Walk the pairs; keep those that pass the fields and every rule, best first."""
     floor = least_limit(setting.configuration) - COARSE_SLACK_MM
-    z, _ = least_margins(
+    z, least = least_margins(
         setting.fields.guarded, pairs.entries, pairs.tips, setting.radius_mm, setting.spread, floor
     )
+    z = with_room(z, least)
     good = np.flatnonzero(np.isfinite(z))
     order = good[np.argsort(-z[good], kind="stable")][:SURVIVORS]
     kept = Lines(pairs.entries[order], pairs.tips[order], z[order])
@@ -194,6 +199,11 @@ def _walk(setting: Setting, window: Window, pairs: Lines) -> Lines:
     value = _objective(setting, kept.value, kept.tips)
     order = np.argsort(-value, kind="stable")
     return Lines(kept.entries[order], kept.tips[order], value[order])
+
+
+def with_room(z: Float, least: Float) -> Float:
+    """z, and where paths hardly differ in it, the least clearance (mm) besides."""
+    return np.asarray(z + ROOM_Z_PER_MM * np.minimum(least, ENOUGH_ROOM_MM))
 
 
 def _objective(setting: Setting, z: Float, tips: Float) -> Float:
@@ -288,7 +298,8 @@ def _refine(setting: Setting, landmarks: SideLandmarks, window: Window, starts: 
     entries[fallback] = starts.entries[fallback]
     for step_mm, step_deg in STEPS:
         for _ in range(ROUNDS_PER_STEP):
-            moved_tips, moved_along = _moves(setting, tips, along, step_mm, step_deg)
+            lengths = np.linalg.norm(tips - entries, axis=1)
+            moved_tips, moved_along = _moves(setting, tips, along, lengths, step_mm, step_deg)
             count = moved_tips.shape[1]
             found, found_entries = _evaluate(
                 setting, landmarks, window, moved_tips.reshape(-1, 3), moved_along.reshape(-1, 3)
@@ -308,19 +319,25 @@ def _refine(setting: Setting, landmarks: SideLandmarks, window: Window, starts: 
 
 
 def _moves(
-    setting: Setting, tips: Float, along: Float, step_mm: float, step_deg: float
+    setting: Setting, tips: Float, along: Float, lengths: Float, step_mm: float, step_deg: float
 ) -> tuple[Float, Float]:
-    """(N, 14, 3) tips and directions around each needle."""
+    """(N, 22, 3) tips and directions around each needle.
+
+    Tips are shifted, the needle is turned about its tip, its middle and its entry, and slid.
+    """
     axes = setting.anatomy.frame.axes.T
     shifts = np.vstack([axes, -axes]) * step_mm
     across = np.cross(along, axes[0])
     across = unit(np.where(np.linalg.norm(across, axis=1, keepdims=True) > 0.1, across, axes[2]))
     other = np.cross(along, across)
-    turn = np.tan(np.radians(step_deg))
-    turns = [unit(along + s * turn * v) for v in (across, other) for s in (1, -1)]
+    slope = np.tan(np.radians(step_deg))
+    turns = [unit(along + s * slope * v) for v in (across, other) for s in (1, -1)]
     slides = [along * step_mm, -along * step_mm]
-    moved_tips = [tips + s for s in shifts] + [tips] * 4 + [tips + s for s in slides]
-    moved_along = [along] * 6 + turns + [along] * 2
+    moved_tips = [tips + s for s in shifts] + [tips + s for s in slides]
+    moved_along = [along] * 8
+    for pivot in (0.0, 0.5, 1.0):  # part of the way from tip to entry
+        moved_tips += [tips + pivot * lengths[:, None] * (turn - along) for turn in turns]
+        moved_along += turns
     return np.stack(moved_tips, axis=1), np.stack(moved_along, axis=1)
 
 
@@ -343,7 +360,7 @@ def _evaluate(
         }
     )
     rows, start, end = rows[ok], start[ok], end[ok]
-    z, _ = least_margins(
+    z, least = least_margins(
         setting.fields.guarded,
         start,
         end,
@@ -351,6 +368,7 @@ def _evaluate(
         setting.spread,
         least_limit(setting.configuration) - COARSE_SLACK_MM,
     )
+    z = with_room(z, least)
     ok = np.isfinite(z)
     rows, start, end, z = rows[ok], start[ok], end[ok], z[ok]
     ok = allowed(setting, window, start, end, COARSE_SLACK_MM)
