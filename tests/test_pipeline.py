@@ -18,6 +18,7 @@ from planner.model.configuration import Configuration
 from planner.model.finding import Finding, Weight
 from planner.pipeline import bones, needle, plan_ct
 from planner.pipeline import plan as planning
+from planner.scoring import find_pairs, guide
 from planner.segmentation import Segmentation, TotalSegmentator, complete_labels
 
 
@@ -39,12 +40,18 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict:
         "reading": {"read_ct": lambda path, series=None, progress=None: toy_volume()},
         "segmentation": {"complete_labels": complete_labels},
         "anatomy_stage": {"derive_anatomy": derive},
-        "candidates": {"propose": propose, "target_points": lambda target: target},
+        "candidates": {
+            "propose": propose,
+            "target_points": lambda target: target,
+            "entry_map": lambda *words: None,
+        },
         "scoring": {
             "score": lambda *words: SimpleNamespace(
                 accepted=found["accepted"], rejections={"foramina": 3, "skin_to_tip": 5}
             ),
             "rank": lambda scored, configuration: scored.accepted,
+            "find_pairs": find_pairs,
+            "guide": guide,
         },
     }
     for name, functions in fakes.items():
@@ -85,7 +92,9 @@ def test_a_provided_anatomy_skips_segmentation(seen: dict, tmp_path: Path) -> No
     )
     assert [item.name for item in plan.findings] == ["hardware", "density"]
     assert plan.provenance["version"]
-    assert list(plan.timings_s) == ["read", "anatomy", "findings", "candidates", "score", "rank"]
+    stages = ["read", "anatomy", "findings", "candidates", "score", "rank", "entry map"]
+    assert list(plan.timings_s) == stages
+    assert set(plan.guidance) == {item.id for item in plan.trajectories}
     assert list(dict.fromkeys(steps)) == list(plan.timings_s)
     assert seen["target"] is None
 

@@ -3,7 +3,7 @@
 Each gate asks one thing of the derived anatomy that the segmentation did not use to find it. Ranges
 are the mean plus and minus four standard deviations of reference anatomies derived by this package
 from true labels of seven adults (Fischer, Sci Data 10:763, 2023), rounded outwards; sacra outside
-them exist, so a doubt lowers the confidence and is told, and only several refuse.
+them exist, so a doubt lowers the confidence and is told; several, or an impossible one, refuse.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def canal_doubts(material: Material, foramina: tuple[Foramen, ...], axis: Float)
     """Tell a canal that is interrupted between the S1 and the S3 foramina."""
     ends = [item.centre for item in foramina if item.level in ("S1", "S3")]
     box = material.box(("sacral_canal",), 0.0)
-    if len(ends) < 2 or box is None:
+    if {item.level for item in foramina} < {"S1", "S3"} or box is None:
         return []
     grid, where = material.cut(box)
     mask = material.labels[where] == LABELS["sacral_canal"]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from planner.anatomy.body import body_of
@@ -28,9 +25,11 @@ from planner.model.trajectory import Technique
 from planner.model.volume import Volume
 
 TRIED = 12
-"""So many of an entry's roomiest directions are tried against the rules of their technique."""
+"""So many of an entry's roomiest directions are held against the rules at a time, until one is
+legal."""
 SPREAD_MM = 2.5
-"""A vertex takes the value of the entry nearest to it, up to here: entries lie 2 mm apart."""
+"""A vertex takes the value of each window's entry nearest to it, up to here: entries lie 2 mm
+apart."""
 NOWHERE = 255
 
 
@@ -46,28 +45,24 @@ def map_entries(
     on clearances, entry, shaft and tip; their way to the skin is not looked at.
     """
     setting = Setting(anatomy, clearance_fields(anatomy), body_of(volume), configuration, None)
-    points, values, kinds = [np.empty((0, 3))], [np.empty(0)], [np.empty(0, np.uint8)]
+    found = []
     for number, technique in enumerate(Technique):
         if technique not in configuration.techniques:
             continue
         for side in configuration.sides:
             landmarks = side_landmarks(anatomy, side)
             for window in windows[technique]:
-                entries, best = _ceiling(setting, landmarks, window)
-                points.append(entries)
-                values.append(best)
-                kinds.append(np.full(len(best), number, np.uint8))
-    return _on_surface(
-        anatomy, np.concatenate(points), np.concatenate(values), np.concatenate(kinds)
-    )
+                found.append((*_ceiling(setting, landmarks, window), number))
+    return _on_surface(anatomy, found)
 
 
 def _ceiling(setting: Setting, landmarks: SideLandmarks, window: Window) -> tuple[Float, Float]:
-    """Entries (E, 3) of one window with a legal path, and the best least clearance of each."""
+    """Entries (E, 3) of one window and the best least clearance of each, -inf for no legal path."""
     entries = entry_points(setting, landmarks, window)
     tips = tip_points(setting, landmarks, window)
+    best = np.full(len(entries), -np.inf)
     if len(entries) == 0 or len(tips) == 0:
-        return np.empty((0, 3)), np.empty(0)
+        return entries, best
     frame = setting.anatomy.frame
     start = to_side(frame.to_sacrum(entries), landmarks.side)
     end = to_side(frame.to_sacrum(tips), landmarks.side)
@@ -76,37 +71,37 @@ def _ceiling(setting: Setting, landmarks: SideLandmarks, window: Window) -> tupl
     z, least = least_margins(
         setting.fields.guarded, entries[e], tips[t], setting.radius_mm, setting.spread, floor
     )
-    least = np.where(np.isfinite(z), least, -np.inf)
+    good = np.isfinite(z)
+    e, t, least = e[good], t[good], least[good]
     order = np.lexsort((-least, e))
     e, t, least = e[order], t[order], least[order]
-    first = np.searchsorted(e, e, side="left")
-    tried = (np.arange(len(e)) - first < TRIED) & np.isfinite(least)
-    e, t, least = e[tried], t[tried], least[tried]
-    legal = allowed(setting, window, entries[e], tips[t], 0.0)
-    best = np.full(len(entries), -np.inf)
-    np.maximum.at(best, e[legal], least[legal])
-    found = np.isfinite(best)
-    return entries[found], best[found]
+    turn = np.arange(len(e)) - np.searchsorted(e, e, side="left")
+    for first in range(0, int(turn.max(initial=-1)) + 1, TRIED):
+        rows = np.flatnonzero((turn >= first) & (turn < first + TRIED) & ~np.isfinite(best[e]))
+        if len(rows) == 0:
+            break
+        legal = rows[allowed(setting, window, entries[e[rows]], tips[t[rows]], 0.0)]
+        np.maximum.at(best, e[legal], least[legal])
+    return entries, best
 
 
-def _on_surface(
-    anatomy: Anatomy, points: Float, values: Float, kinds: NDArray[np.uint8]
-) -> EntryMap:
-    """Spread the values of entries over the vertices of the posterior surface near them."""
+def _on_surface(anatomy: Anatomy, found: list[tuple[Float, Float, int]]) -> EntryMap:
+    """Give every vertex of the posterior surface the best of what its nearest entries have.
+
+    found: entries, their values, and the technique's number, per window.
+    """
     all_vertices, faces = anatomy.surface.part(Region.POSTERIOR)
     used, renumbered = np.unique(faces, return_inverse=True)
     vertices = all_vertices[used]
-    clearance = np.full(len(vertices), np.nan)
+    clearance = np.full(len(vertices), -np.inf)
     technique = np.full(len(vertices), NOWHERE, np.uint8)
-    if len(points):
-        # best first: of two windows that share an entry, the roomier one is found first
-        order = np.argsort(-values, kind="stable")
-        reach: Any = cKDTree(points[order]).query_ball_point(
-            vertices, SPREAD_MM, return_sorted=True
-        )
-        for n in range(len(vertices)):
-            near = reach[n]
-            if near:
-                clearance[n] = values[order[near[0]]]
-                technique[n] = kinds[order[near[0]]]
+    for entries, best, number in found:
+        if len(entries) == 0:
+            continue
+        distance, nearest = cKDTree(entries).query(vertices, distance_upper_bound=SPREAD_MM)
+        there = np.isfinite(distance)
+        value = np.where(there, best[np.where(there, nearest, 0)], -np.inf)
+        better = value > clearance
+        clearance[better], technique[better] = value[better], number
+    clearance[technique == NOWHERE] = np.nan
     return EntryMap(vertices, renumbered.reshape(faces.shape), clearance, technique)

@@ -50,8 +50,10 @@ TIP_SPACING_MM = 3.0
 # refinement can win back; so the search refuses only below the limit less this, and leaves the
 # exact limit to scoring.
 COARSE_SLACK_MM = 0.5
-# Of more survivors only the best are looked at further.
-SURVIVORS = 6_000
+# So many pairs at a time are held against the rules that are dear to ask, the best first, until so
+# many are legal.
+SURVIVORS, ENOUGH_LEGAL = 6_000, 200
+TARGET_CHUNK = 20_000
 THIN_MM, THIN_DEG, THIN_COUNT = 5.0, 10.0, 120
 APART_MM, APART_DEG = 8.0, 12.0
 STARTS = 8
@@ -190,27 +192,32 @@ def _walk(setting: Setting, window: Window, pairs: Lines) -> Lines:
     z, least = least_margins(
         setting.fields.guarded, pairs.entries, pairs.tips, setting.radius_mm, setting.spread, floor
     )
-    z = with_room(z, least)
     good = np.flatnonzero(np.isfinite(z))
-    order = good[np.argsort(-z[good], kind="stable")][:SURVIVORS]
-    kept = Lines(pairs.entries[order], pairs.tips[order], z[order])
-    legal = allowed(setting, window, kept.entries, kept.tips, COARSE_SLACK_MM)
-    kept = kept.take(np.flatnonzero(legal))
-    value = _objective(setting, kept.value, kept.tips)
+    value = _objective(setting, z[good], least[good], pairs.tips[good])
     order = np.argsort(-value, kind="stable")
-    return Lines(kept.entries[order], kept.tips[order], value[order])
+    ranked = Lines(pairs.entries[good[order]], pairs.tips[good[order]], value[order])
+    found: list[NDArray[np.int64]] = []
+    for start in range(0, len(order), SURVIVORS):  # the best first, until some are legal
+        rows = np.arange(start, min(start + SURVIVORS, len(order)))
+        legal = allowed(setting, window, ranked.entries[rows], ranked.tips[rows], COARSE_SLACK_MM)
+        found.append(rows[legal])
+        if sum(map(len, found)) >= ENOUGH_LEGAL:
+            break
+    return ranked.take(np.concatenate(found) if found else np.empty(0, np.int64))
 
 
-def with_room(z: Float, least: Float) -> Float:
-    """z, and where paths hardly differ in it, the least clearance (mm) besides."""
-    return np.asarray(z + ROOM_Z_PER_MM * np.minimum(least, ENOUGH_ROOM_MM))
-
-
-def _objective(setting: Setting, z: Float, tips: Float) -> Float:
+def _objective(setting: Setting, z: Float, least: Float, tips: Float) -> Float:
+    """z, a little for the least clearance (mm), and the distance to a target where there is one."""
+    room = ROOM_Z_PER_MM * np.minimum(least, ENOUGH_ROOM_MM)
     if setting.target is None:
-        return z
-    gaps = np.linalg.norm(tips[:, None, :] - setting.target[None, :, :], axis=2).min(axis=1)
-    return np.asarray(np.minimum(z, ENOUGH_Z) - gaps / TARGET_MM_PER_Z)
+        return np.asarray(z + room)
+    gaps = np.concatenate(
+        [
+            np.linalg.norm(part[:, None, :] - setting.target[None, :, :], axis=2).min(axis=1)
+            for part in np.array_split(tips, 1 + len(tips) // TARGET_CHUNK)
+        ]
+    )
+    return np.asarray(np.minimum(z, ENOUGH_Z) + room - gaps / TARGET_MM_PER_Z)
 
 
 def allowed(
@@ -368,9 +375,8 @@ def _evaluate(
         setting.spread,
         least_limit(setting.configuration) - COARSE_SLACK_MM,
     )
-    z = with_room(z, least)
     ok = np.isfinite(z)
-    rows, start, end, z = rows[ok], start[ok], end[ok], z[ok]
+    rows, start, end, z, least = rows[ok], start[ok], end[ok], z[ok], least[ok]
     ok = allowed(setting, window, start, end, COARSE_SLACK_MM)
-    value[rows[ok]] = _objective(setting, z[ok], end[ok])
+    value[rows[ok]] = _objective(setting, z[ok], least[ok], end[ok])
     return value, entries

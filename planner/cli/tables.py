@@ -19,7 +19,10 @@ from planner.model.trajectory import ScoredTrajectory, Structure
 if TYPE_CHECKING:
     from planner.reading import SeriesReport
 
-CAPTION = "clearances in mm from the needle's surface; bone: length in bone; skin: from skin to tip"
+CAPTION = (
+    "clearances in mm from the needle's surface; bone: length in bone; skin: from skin to tip, "
+    "> where the CT does not show the skin"
+)
 CLEARANCES = {
     Structure.FORAMINA: "foramina",
     Structure.CANAL: "canal",
@@ -130,6 +133,6 @@ def _row(item: ScoredTrajectory) -> list[str]:
         *("" if c is None else f"{c.distance_mm:.1f}" for c in clearances),
         f"{100 * item.breach_probability.get('any', 0.0):.1f}",
         f"{path.intraosseous_length_mm:.0f}",
-        f"{path.skin_to_tip_mm:.0f}",
+        ("" if item.measures.get("skin_in_view", 1.0) > 0 else ">") + f"{path.skin_to_tip_mm:.0f}",
         f"{item.score:.2f}",
     ]

@@ -19,9 +19,10 @@ from planner.model.anatomy import Region
 from planner.model.plan import Plan
 
 MESH_FILE, PICTURE_FILE = "entry_map.vtp", "entry_map.png"
-EDGES_MM = (2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
-COLOURS = ("#440154", "#3b528b", "#21918c", "#5ec962", "#b5de2b", "#fde725")
-"""Viridis: even steps in grey, safe for colour-blind readers."""
+EDGES_MM = (0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+COLOURS = ("#8a6d8f", "#440154", "#3b528b", "#21918c", "#5ec962", "#b5de2b", "#fde725")
+"""Viridis: even steps in grey, safe for colour-blind readers. Below the default limit of 2 mm,
+which only a lowered one lets through, another hue."""
 BONE, MARK = "#3a4149", "#ff5470"
 INK, GROUND = "#e8edf2", "#14181d"
 MOST_MARKS = 8

@@ -69,7 +69,7 @@ class PlacementError(_Section):
         description="part of its variance that all borders have in common, as blur has; assumed",
     )
     recheck_mm: float | None = Field(
-        None, gt=0, le=200, description="checked and corrected every so many mm in bone"
+        None, ge=2, le=200, description="checked and corrected every so many mm in bone"
     )
     recheck_residual_mm: float = Field(
         1.5, ge=0, le=20, description="offset that a check leaves: that of ct_checked"

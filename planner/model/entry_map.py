@@ -15,8 +15,9 @@ class EntryMap:
     """The best achievable clearance per entry point, as scalars on the posterior surface.
 
     vertices: (V, 3) patient LPS, mm. faces: (F, 3). clearance_mm: (V,) the largest least clearance
-    of all paths that enter here and keep every limit, NaN where there is none. technique: (V,)
-    number of its technique in TECHNIQUES order, 255 where there is none.
+    of all paths of the search's lattice that enter here and keep every limit on bone and shaft, NaN
+    where there is none. technique: (V,) number of its technique in the order of Technique, 255
+    where there is none.
     """
 
     vertices: Float

@@ -29,7 +29,8 @@ class Guidance:
     in the axial plane, to straight posterior-anterior; positive with the tip to the patient's left.
     cranial_deg: angle out of the axial plane; positive with the tip cranial. gantry_tilt_deg: tilt
     about the left-right axis that brings the needle into the slice; positive with the slice's
-    anterior edge towards the head. skin_lateral_mm: skin entry from the sacrum's midplane.
+    anterior edge towards the head. skin_lateral_mm: skin entry from the sacrum's midplane
+    towards the needle's side; negative across the midline.
     skin_below_spine_mm, skin_medial_of_spine_mm: skin entry below and medial of the posterior
     superior iliac spine of its side, None where there is no hip. skin_to_bone_mm, skin_to_tip_mm:
     depths. needle_length_mm: shortest usual needle that reaches, None where none does.

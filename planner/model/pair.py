@@ -18,7 +18,8 @@ class NeedlePair:
     """Two trajectories of a plan and how they get along.
 
     rank: 1 is best, over all pairs. trajectories: their ids. shaft_clearance_mm: between the
-    surfaces of the shafts, from tip to hub. hub_clearance_mm: between the hubs' surfaces.
+    surfaces of the shafts, from tip to hub. hub_clearance_mm: from either hub's surface to the
+    other hub and the other shaft.
     skin_spacing_mm: between the skin entries. crosses_on_ap: whether the shafts cross on an AP
     view, from skin to tip. breach_probability: that either needle breaches, placed independently.
     score: mean of the two.

@@ -25,6 +25,7 @@ from planner.model.configuration import Configuration
 from planner.model.trajectory import Needle, ScoredTrajectory, Technique, Trajectory
 from planner.model.volume import CtSource, Volume
 from planner.scoring.criteria import weighted_mean
+from planner.scoring.report import SKIN_HIDDEN
 
 NO_CT = (
     "without the CT the skin and the grey values are unknown; they are left out, also of the score."
@@ -33,6 +34,8 @@ LOOK_BACK_MM = 100.0
 ENTRY_TOLERANCE_MM = 2.0
 SKIN_REACH_MM = 300.0
 SHORT_AXIS_DEG = 20.0  # between the short axis (up to 10 degrees) and the S2 entry (from 25)
+# Where the windows of the S2 entry and the S2-S3 entry end; at 2.3 both hold, and S2 is named.
+S2_TO, S2_S3_TO = 2.4, 2.75
 STAND_IN_BONE_HU, STAND_IN_SOFT_HU, STAND_IN_AIR_HU = 300, 40, -1000
 # Criteria, measures and limits that rest on the CT and not on the anatomy.
 FROM_CT = frozenset(
@@ -153,9 +156,9 @@ def _most_like(anatomy: Anatomy, side: Side, entry: Float, tip: Float) -> tuple[
     level = float(pose.level[0])
     if abs(float(pose.inclination_deg[0])) <= SHORT_AXIS_DEG:
         return Technique.SHORT_AXIS, "S1" if level < 1.3 else "S2"
-    if level < 2.25:
+    if level < S2_TO:
         return Technique.S2_ENTRY, "S2"
-    if level < 2.75:
+    if level < S2_S3_TO:
         return Technique.S2_S3_ENTRY, "S2/S3"
     return Technique.LONG_AXIS, "S3"
 
@@ -189,5 +192,9 @@ def _without_skin(scored: ScoredTrajectory) -> ScoredTrajectory:
         criteria=criteria,
         score=weighted_mean(criteria),
         measures={name: v for name, v in scored.measures.items() if name not in FROM_CT},
-        warnings=tuple(w for w in scored.warnings if w.partition(":")[0] not in FROM_CT),
+        warnings=tuple(
+            w
+            for w in scored.warnings
+            if w.partition(":")[0] not in FROM_CT and not w.startswith(SKIN_HIDDEN)
+        ),
     )

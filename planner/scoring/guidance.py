@@ -56,7 +56,7 @@ def _guide(
         in_plane_deg=float(np.degrees(np.arctan2(along[0], -along[1]))),
         cranial_deg=float(np.degrees(np.arcsin(np.clip(along[2], -1.0, 1.0)))),
         gantry_tilt_deg=float(np.degrees(np.arctan2(along[2], -along[1]))),
-        skin_lateral_mm=abs(float(anatomy.frame.to_sacrum(skin)[0])),
+        skin_lateral_mm=float(anatomy.frame.to_sacrum(skin)[0]) * side_sign(path.side),
         skin_below_spine_mm=below,
         skin_medial_of_spine_mm=medial,
         skin_to_bone_mm=float(np.linalg.norm(path.bone_entry - skin)),

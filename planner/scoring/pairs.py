@@ -27,10 +27,20 @@ CLOSE_SKIN_MM = 10.0
 
 
 def needle_length(item: ScoredTrajectory, configuration: Configuration) -> float | None:
-    """Shortest configured needle that reaches the tip with its reserve outside the skin, mm."""
+    """Shortest configured needle that reaches the tip with its reserve outside the skin, mm.
+
+    None where none does, and where the CT does not show the skin.
+    """
+    if not skin_shown(item):
+        return None
     needed = item.trajectory.skin_to_tip_mm + configuration.pairs.reserve_mm
     fitting = [length for length in configuration.pairs.needle_lengths_mm if length >= needed]
     return min(fitting, default=None)
+
+
+def skin_shown(item: ScoredTrajectory) -> bool:
+    """Tell whether the CT shows the skin behind a needle."""
+    return item.measures.get("skin_in_view", 1.0) > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +57,8 @@ class _Shaft:
 def _shaft(item: ScoredTrajectory, configuration: Configuration) -> _Shaft:
     path = item.trajectory
     length = needle_length(item, configuration)
-    if length is None:  # longer than any needle: the hub would stand at the skin
-        length = path.skin_to_tip_mm
+    if length is None:  # skin unknown, or too far for any needle: as long as there is
+        length = max(path.skin_to_tip_mm, *configuration.pairs.needle_lengths_mm)
     hub = path.tip - length * path.direction
     handle = hub - HUB_LENGTH_MM * path.direction
     return _Shaft(path.tip, path.skin_entry, hub, handle, path.needle.radius_mm)
@@ -102,9 +112,18 @@ def _measure(
 ) -> NeedlePair:
     a, b = shafts[one.id], shafts[other.id]
     apart = segment_distance(a.tip, a.hub, b.tip, b.hub) - a.radius_mm - b.radius_mm
-    hubs = segment_distance(a.hub, a.handle, b.hub, b.handle) - configuration.pairs.hub_diameter_mm
+    wide = configuration.pairs.hub_diameter_mm
+    hubs = min(
+        segment_distance(a.hub, a.handle, b.hub, b.handle) - wide,
+        segment_distance(a.hub, a.handle, b.tip, b.hub) - wide / 2.0 - b.radius_mm,
+        segment_distance(b.hub, b.handle, a.tip, a.hub) - wide / 2.0 - a.radius_mm,
+    )
     spacing = float(np.linalg.norm(a.skin - b.skin))
-    seen = [frame.to_sacrum(point)[[0, 2]] for point in (a.skin, a.tip, b.skin, b.tip)]
+    # an AP beam runs across the patient, within the sacrum's midplane
+    seen = [
+        np.array([(point - frame.origin) @ frame.axes[:, 0], point[2]])
+        for point in (a.skin, a.tip, b.skin, b.tip)
+    ]
     crosses = cross_in_plane(*seen)
     safe = (1.0 - one.breach_probability["any"]) * (1.0 - other.breach_probability["any"])
     warnings = []
@@ -112,6 +131,12 @@ def _measure(
         warnings.append("the needles cross on the AP view: tell them apart on the lateral one")
     if spacing < CLOSE_SKIN_MM:
         warnings.append(f"the skin entries are only {spacing:.0f} mm apart")
+    hidden = [item.id for item in (one, other) if not skin_shown(item)]
+    if hidden:
+        warnings.append(
+            f"the CT does not show the skin behind {' and '.join(hidden)}: hubs are placed at the "
+            "end of the longest needle, and the spacing on the skin is not known"
+        )
     return NeedlePair(
         0,
         kind,

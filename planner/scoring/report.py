@@ -13,6 +13,7 @@ FREEHAND_DEG = 4.0
 FLAG_INCIDENCE_DEG = 60.0
 # z below 2 means a breach in about 15 % (techniques).
 POOR_Z = 2.0
+SKIN_HIDDEN = "the CT does not show the skin behind this needle"
 
 
 def measures_of(evidence: Evidence) -> dict[str, float]:
@@ -54,7 +55,7 @@ def warnings_of(setting: Setting, evidence: Evidence) -> tuple[str, ...]:
         )
     if not evidence.skin_reached:
         out.append(
-            f"the CT does not show the skin behind this needle: {evidence.soft_tissue_mm:.0f} mm "
+            f"{SKIN_HIDDEN}: {evidence.soft_tissue_mm:.0f} mm "
             "of its way are in view, the rest, and what lies there, is unknown"
         )
     if evidence.incidence_deg > FLAG_INCIDENCE_DEG:

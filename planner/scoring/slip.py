@@ -1,11 +1,12 @@
-"""How far the entry may slip before a hard limit breaks."""
+"""How far the entry may slip before a needle comes too near to something."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from planner.anatomy.fields import GUARDED, ClearanceFields
-from planner.geometry.fields import displaced_minima
+from planner.anatomy.needles import hip_distances, shaft_foramen_distances
+from planner.geometry.fields import displaced_minima, perpendicular_axes
 from planner.model.configuration import Limits
 from planner.model.trajectory import Trajectory
 
@@ -20,9 +21,12 @@ def safe_entry_radius(trajectory: Trajectory, fields: ClearanceFields, limits: L
     """Radius, mm, of the disc across the needle within which its entry may slip.
 
     The needle is moved parallel to itself, its direction and depth kept, as one is that slides on
-    the cortex before it bites. Every hard limit on a clearance holds for every shift within the
-    disc; 0 where one is broken already. Read off the distance fields, to about 0.1 mm.
+    the cortex before it bites. For every shift within the disc the hard limits hold on clearances,
+    on the tip's distance from the anterior cortex, and on what the shaft outside the bone keeps
+    from hips and foramina; 0 where one is broken already. Read off the distance fields, to about
+    0.1 mm.
     """
+    radius = trajectory.needle.radius_mm
     radii = np.arange(0.0, MOST_MM + STEP_MM / 2, STEP_MM)
     angles = np.arange(DIRECTIONS) * 2 * np.pi / DIRECTIONS
     moves = np.zeros((len(radii), DIRECTIONS, 5))
@@ -37,7 +41,18 @@ def safe_entry_radius(trajectory: Trajectory, fields: ClearanceFields, limits: L
         WALK_MM,
     ).reshape(len(radii), DIRECTIONS, len(GUARDED))
     wanted = np.array([getattr(limits, f"{s.value}_mm") for s in GUARDED])
-    room = (least - trajectory.needle.radius_mm - wanted).min(axis=(1, 2))
+    room = (least - radius - wanted).min(axis=(1, 2))
+    axes = perpendicular_axes(trajectory.tip - trajectory.bone_entry)
+    shifts = moves[..., :2].reshape(-1, 2) @ axes[1:]
+    entries, tips = trajectory.bone_entry + shifts, trajectory.tip + shifts
+    along = np.broadcast_to(trajectory.direction, shifts.shape)
+    others = (
+        fields.anterior.at(tips) - limits.tip_to_anterior_cortex_mm,
+        hip_distances(fields, entries, along, radius) - limits.hip_outside_bone_mm,
+        shaft_foramen_distances(fields, entries, along, radius) - limits.foramina_mm,
+    )
+    for margin in others:
+        room = np.minimum(room, margin.reshape(len(radii), DIRECTIONS).min(axis=1))
     broken = np.flatnonzero(room < 0)
     if len(broken) == 0:
         return MOST_MM

@@ -292,15 +292,15 @@ def fill_enclosed(labels: NDArray[np.uint8]) -> None:
     What a channel touches is that channel's: an unnamed hole in it would be room for a needle. What
     only bone surrounds is bone, as the cavities of a fracture are.
     """
-    inside = [LABELS["sacrum"], *(LABELS[name] for name in CHANNELS)]
-    solid = np.isin(labels, inside)
+    nerves = [LABELS[name] for name in CHANNELS]
+    solid = np.isin(labels, [LABELS["sacrum"], *nerves])
     holes = ndimage.binary_fill_holes(solid) & ~solid & (labels == 0)
     parts, count = ndimage.label(holes)
     for number, box in enumerate(ndimage.find_objects(parts), start=1):
         box = tuple(slice(max(axis.start - 1, 0), axis.stop + 1) for axis in box)
         hole, view = parts[box] == number, labels[box]
         around = view[ndimage.binary_dilation(hole) & ~hole]
-        channels = around[(around != LABELS["sacrum"]) & (around != 0)]
+        channels = around[np.isin(around, nerves)]
         view[hole] = np.bincount(channels).argmax() if len(channels) else LABELS["sacrum"]
 
 

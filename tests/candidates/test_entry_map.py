@@ -51,6 +51,12 @@ def test_paths_found_lie_where_the_map_promises_room(tmp_path: Path) -> None:
     ).min(axis=1)
     room = beside_foramen - toy.FORAMEN_RADIUS - 1.524  # to the nearest foramen, at the entry
     assert (found.clearance_mm[legal] <= room + 2.5 + 0.5).all()  # its vertices are 2.5 mm off
+    # a vertex beside a foramen has no path of its own, and does not borrow one
+    rim = np.hypot(
+        np.abs(subject.frame.to_sacrum(found.vertices)[:, 0:1]) - toy.FORAMEN_X,
+        subject.frame.to_sacrum(found.vertices)[:, 2:3] - np.array(toy.FORAMEN_Z),
+    ).min(axis=1)
+    assert np.isnan(found.clearance_mm[rim < toy.FORAMEN_RADIUS + 1.5]).all()
 
     plan = Plan(volume.source, volume.grid, subject, ranked, {}, CONFIGURATION, entry_map=found)
     write_entry_mesh(plan, tmp_path / "map.vtp")

@@ -20,6 +20,7 @@ from planner.model.anatomy import LABELS
 from planner.model.volume import Volume
 from planner.pipeline import bones
 from planner.pipeline import plan as planning
+from planner.scoring import find_pairs, guide
 from planner.segmentation import Segmentation
 
 
@@ -69,12 +70,20 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
     monkeypatch.setattr(
         planning,
         "candidates",
-        SimpleNamespace(propose=lambda *words: [item.trajectory for item in toy_ranked()]),
+        SimpleNamespace(
+            propose=lambda *words: [item.trajectory for item in toy_ranked()],
+            entry_map=lambda *words: None,
+        ),
     )
     monkeypatch.setattr(
         planning,
         "scoring",
-        SimpleNamespace(score=score, rank=lambda scored, configuration: scored.accepted),
+        SimpleNamespace(
+            score=score,
+            rank=lambda scored, configuration: scored.accepted,
+            find_pairs=find_pairs,
+            guide=guide,
+        ),
     )
     return fakes
 
@@ -109,7 +118,7 @@ def test_planned(stages: Stages, tmp_path: Path) -> None:
     assert "short_axis" in result.stdout
     assert result.stderr == ""
     document = read_plan(tmp_path / "out")
-    stages = {"read", "anatomy", "findings", "candidates", "score", "rank"}
+    stages = {"read", "anatomy", "findings", "candidates", "score", "rank", "entry map"}
     assert set(document.provenance.timings_s) == stages
 
 

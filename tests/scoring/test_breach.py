@@ -147,5 +147,8 @@ def test_the_entry_may_slip_until_a_limit_breaks() -> None:
 
     assert room(radius - 0.15) > -0.1
     assert room(radius + 0.4) < 0
+    # a tip just before its own limit leaves no room, however far the walls are
+    gap = float(fields.anterior.at(needle.tip))
+    assert safe_entry_radius(needle, fields, Limits(tip_to_anterior_cortex_mm=gap + 0.1)) == 0.0
     tight = Limits(foramina_mm=19.0)
     assert safe_entry_radius(needle, fields, tight) == 0.0

@@ -56,6 +56,14 @@ def test_ct_angles_and_depths() -> None:
     assert found.skin_lateral_mm == pytest.approx(skin[0])
 
 
+def test_a_skin_entry_across_the_midline_is_negative() -> None:
+    found = setup_of(needle(along(60, 0), (20, 14, -30)))
+    assert found.skin_lateral_mm == pytest.approx(20 - 40 * np.sin(np.radians(60)))
+    assert found.skin_lateral_mm < 0
+    mirrored = setup_of(needle(along(-60, 0), (-20, 14, -30)))
+    assert mirrored.skin_lateral_mm == pytest.approx(found.skin_lateral_mm)
+
+
 def test_the_tilted_gantry_holds_the_needle() -> None:
     """A slice tilted about the left-right axis contains both that axis and the needle."""
     direction = along(25, 18)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from planner.model.anatomy import SacralFrame
 from planner.model.configuration import Configuration, Pairs
 from planner.model.pair import PairKind
 from planner.model.trajectory import Needle, ScoredTrajectory, Technique, Trajectory
 from planner.scoring.pairs import find_pairs, needle_length
-from tests.scoring import toy
 
-FRAME = toy.standard()[0].frame
+FRAME = SacralFrame(np.array([3.0, -8.0, 21.0]), np.eye(3))
 OPEN = Configuration(pairs=Pairs(hub_diameter_mm=0.0, shaft_clearance_mm=0.0, top=50))
 
 
@@ -36,10 +38,27 @@ def test_parallel_needles_keep_their_distance() -> None:
     assert pair.kind is PairKind.BILATERAL
     assert pair.trajectories == ("a", "b")
     assert pair.shaft_clearance_mm == pytest.approx(50 - 3.048)
-    assert pair.hub_clearance_mm == pytest.approx(50.0)
+    assert pair.hub_clearance_mm == pytest.approx(50.0 - 1.524)  # a hub without width, a shaft
     assert pair.skin_spacing_mm == pytest.approx(50.0)
     assert not pair.crosses_on_ap
     assert pair.breach_probability == pytest.approx(1 - 0.999**2)
+
+
+def test_a_hub_and_the_other_shaft_keep_apart() -> None:
+    """Parallel needles of different lengths: the shorter one's handle beside the longer shaft."""
+    short = scored("short", (25, 60, -30), (25, -10, -30))
+    long = scored("long", (35, 110, -30), (35, -10, -30), Technique.LONG_AXIS)
+    (pair,) = find_pairs((short, long), FRAME, OPEN)
+    assert pair.hub_clearance_mm == pytest.approx(10 - 1.524)  # a hub without width
+    assert find_pairs((short, long), FRAME, Configuration()) == ()  # 25 mm wide: 10 is too near
+
+
+def test_hidden_skin_is_said_and_no_needle_length_is_made_up() -> None:
+    a = replace(scored("a", (25, 60, -30), (25, -10, -30)), measures={"skin_in_view": 0.0})
+    b = scored("b", (-25, 60, -30), (-25, -10, -30))
+    assert needle_length(a, OPEN) is None
+    (pair,) = find_pairs((a, b), FRAME, OPEN)
+    assert any("does not show the skin behind a" in line for line in pair.warnings)
 
 
 def test_hubs_that_meet_are_refused() -> None:
@@ -61,6 +80,18 @@ def test_shafts_that_cross_outside_the_body_are_seen_and_refused() -> None:
     assert any("cross on the AP view" in line for line in pair.warnings)
     touching = scored("c", (15, 60, -30), (-30, -10, -30))
     assert find_pairs((a, touching), FRAME, OPEN) == ()  # in one plane they hit
+
+
+def test_the_ap_view_is_the_patients_whatever_the_sacral_slope() -> None:
+    a = scored("a", (-15, 60, -30), (30, -10, -30))
+    b = scored("b", (4, 60, -60), (-30, -10, 0))
+    slope = np.radians(40.0)
+    axes = np.array(
+        [[1, 0, 0], [0, np.cos(slope), -np.sin(slope)], [0, np.sin(slope), np.cos(slope)]]
+    )
+    for frame in (FRAME, SacralFrame(FRAME.origin, axes)):
+        (pair,) = find_pairs((a, b), frame, OPEN)
+        assert pair.crosses_on_ap
 
 
 def test_two_in_one_ala_are_a_short_and_a_long_axis() -> None:

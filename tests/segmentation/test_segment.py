@@ -143,7 +143,9 @@ def test_no_room_inside_the_sacrum_is_left_unnamed() -> None:
     labels[8, 5, 5] = 0  # between canal and bone
     labels[14, 5, 5] = 0  # within bone
     labels[17:, 5, 5] = 0  # open to the outside
+    labels[15:17, 7, 7] = 0, LABELS["hip_left"]  # a crumb of another bone names nothing
     fill_enclosed(labels)
+    assert labels[15, 7, 7] == LABELS["sacrum"]
     assert labels[4, 5, 5] == labels[8, 5, 5] == LABELS["sacral_canal"]
     assert labels[14, 5, 5] == LABELS["sacrum"]
     assert not labels[17:, 5, 5].any()

@@ -25,5 +25,8 @@ class SkinLength:
         """Return value and utility, or None where the criterion does not apply."""
         value, limit = evidence.skin_to_tip_mm, configuration.limits.skin_to_tip_mm
         weight = configuration.weights[self.name]
-        utility = ramp(value, limit, GOOD_MM) if evidence.skin_reached else 0.0
+        good = min(GOOD_MM, limit)
+        utility = 0.0
+        if evidence.skin_reached and value <= limit:
+            utility = 1.0 if value <= good else ramp(value, limit, good)
         return Criterion(self.name, value, "mm", utility, weight)
