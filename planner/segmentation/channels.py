@@ -19,8 +19,10 @@ from planner.segmentation.fit import Fitted
 CLOSING_MM = 9.0
 """Radius that closes the widest foramen: half of an S1 ventral opening with its groove."""
 ENVELOPE_SLACK_MM = 3.0
-REACH_MM = 2.5
-"""How far from the template's channel empty space still belongs to it: the error of the fit."""
+REACH_MM = 4.0
+"""How far from the template's channel empty space still belongs to it: the error of the fit, and
+the funnels in which channels end, which flare more than the template's do. With 2.5 mm a needle
+could enter on the rim of a funnel that no label named."""
 CORE_MM = 1.5
 """Depth inside the template's channel from which dark voxels stay open whatever the cut says:
 twice the usual error of a fitted wall."""
