@@ -27,8 +27,8 @@ from scipy.ndimage import map_coordinates
 import planner
 from planner.anatomy.fields import GUARDED, ClearanceFields, clearance_fields
 from planner.geometry.distance import to_polydata
-from planner.geometry.fields import path_minimum
 from planner.geometry.grid import Float
+from planner.geometry.stacks import stack_minima
 from planner.model.configuration import Configuration
 from planner.model.trajectory import Structure
 from planner.phantom import PhantomParameters, make_phantom
@@ -62,7 +62,7 @@ def timed(work: Callable[[], object], repeats: int = 3) -> float:
 
 def vector(fields: ClearanceFields, starts: Float, ends: Float) -> Float:
     """(N, 5) least field value to every guarded structure."""
-    return np.stack([path_minimum(fields.of(s), starts, ends) for s in GUARDED], axis=1)
+    return stack_minima(fields.guarded_stack, fields.grid, starts, ends, fields.solid.step_mm)
 
 
 def samples(fields: ClearanceFields, starts: Float, ends: Float) -> list[Float]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.anatomy.fields import SHAFT_MM, ClearanceFields
 from planner.anatomy.levels import SideLandmarks, to_side
@@ -80,16 +81,17 @@ def far_depths(fields: ClearanceFields, tips: Float, directions: Float) -> Float
     return exit_distances(fields.solid, tips, directions, EXIT_REACH_MM)
 
 
-def find_entries(fields: ClearanceFields, tips: Float, directions: Float) -> tuple[Float, Float]:
-    """Bone entries (N, 3) of needles that end at tips, and whether each is a plain entry (N,).
+def line_entries(
+    fields: ClearanceFields, tips: Float, directions: Float
+) -> tuple[Float, NDArray[np.bool_]]:
+    """Bone entries (N, 3) of needles that end at tips, and whether there is one (N,).
 
-    The entry is where the line back from the tip leaves the solid; it is plain when the line does
-    not come back to the solid further out. Tips outside the solid give themselves, not plain.
+    The entry is where the line back from the tip leaves the solid. Tips outside the solid, and
+    lines that do not leave it, give themselves and False. Whether the line comes back to the solid
+    further out, `reenters` tells.
     """
     back = exit_distances(fields.solid, tips, -directions, EXIT_REACH_MM)
-    entries = tips - back[:, None] * directions
-    plain = (back > 0) & (back < EXIT_REACH_MM) & ~reenters(fields, entries, directions)
-    return entries, plain
+    return tips - back[:, None] * directions, (back > 0) & (back < EXIT_REACH_MM)
 
 
 def reenters(fields: ClearanceFields, entries: Float, directions: Float) -> np.ndarray:

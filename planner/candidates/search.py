@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,9 +21,9 @@ from planner.anatomy.fields import GUARDED, ClearanceFields
 from planner.anatomy.levels import SideLandmarks, to_side
 from planner.anatomy.needles import (
     entry_depth_limits,
-    find_entries,
     hip_distances,
     incidences,
+    line_entries,
     poses,
     reenters,
     settled_depths,
@@ -61,6 +62,7 @@ NEAR_MISSES = 3
 # Refinement: steps in mm and degrees, halved when nothing improves.
 STEPS = ((2.0, 4.0), (1.0, 2.0), (0.5, 1.0), (0.25, 0.5))
 ROUNDS_PER_STEP = 10
+LEAST_GAIN = 1e-6
 # More z than this is no longer bought at the price of a target's distance (a breach below 0.2 %).
 ENOUGH_Z = 3.0
 TARGET_MM_PER_Z = 5.0
@@ -283,18 +285,34 @@ def _near_misses(setting: Setting, pairs: Lines) -> Lines:
 def _apart(lines: Lines, gap_mm: float, gap_deg: float, count: int) -> NDArray[np.int64]:
     """Index of the best lines none of which is near another in entry, tip and direction."""
     along = unit(lines.tips - lines.entries)
-    free = np.ones(len(lines.value), bool)
-    out: list[int] = []
-    closest = np.cos(np.radians(gap_deg))
-    while len(out) < count and free.any():
-        pick = int(np.argmax(free))
-        out.append(pick)
-        near = np.linalg.norm(lines.entries - lines.entries[pick], axis=1) < gap_mm
-        near &= np.linalg.norm(lines.tips - lines.tips[pick], axis=1) < gap_mm
-        near &= along @ along[pick] > closest
-        free &= ~near
-        free[pick] = False
-    return np.array(out, np.int64)
+    out = np.empty(count, np.int64)
+    found = _greedy(lines.entries, lines.tips, along, gap_mm, np.cos(np.radians(gap_deg)), out)
+    return out[:found]
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _greedy(
+    entries: Float, tips: Float, along: Float, gap: float, cosine: float, out: NDArray[np.int64]
+) -> int:
+    """Take, in order, every line that is not near one taken before; the number taken."""
+    count = 0
+    for n in range(len(entries)):
+        near = False
+        for m in out[:count]:
+            entry, tip, turn = 0.0, 0.0, 0.0
+            for a in range(3):
+                entry += (entries[n, a] - entries[m, a]) ** 2
+                tip += (tips[n, a] - tips[m, a]) ** 2
+                turn += along[n, a] * along[m, a]
+            if entry < gap * gap and tip < gap * gap and turn > cosine:
+                near = True
+                break
+        if not near:
+            out[count] = n
+            count += 1
+            if count == len(out):
+                break
+    return count
 
 
 def _refine(setting: Setting, landmarks: SideLandmarks, window: Window, starts: Lines) -> Lines:
@@ -309,12 +327,17 @@ def _refine(setting: Setting, landmarks: SideLandmarks, window: Window, starts: 
             moved_tips, moved_along = _moves(setting, tips, along, lengths, step_mm, step_deg)
             count = moved_tips.shape[1]
             found, found_entries = _evaluate(
-                setting, landmarks, window, moved_tips.reshape(-1, 3), moved_along.reshape(-1, 3)
+                setting,
+                landmarks,
+                window,
+                moved_tips.reshape(-1, 3),
+                moved_along.reshape(-1, 3),
+                np.repeat(value + LEAST_GAIN, count),
             )
             found = found.reshape(-1, count)
             best = found.argmax(axis=1)
             rows = np.arange(len(tips))
-            better = found[rows, best] > value + 1e-6
+            better = found[rows, best] > value + LEAST_GAIN
             if not better.any():
                 break
             pick = rows[better], best[better]
@@ -349,10 +372,18 @@ def _moves(
 
 
 def _evaluate(
-    setting: Setting, landmarks: SideLandmarks, window: Window, tips: Float, along: Float
+    setting: Setting,
+    landmarks: SideLandmarks,
+    window: Window,
+    tips: Float,
+    along: Float,
+    least_value: Float | None = None,
 ) -> tuple[Float, Float]:
-    """Objective (N,) and entries (N, 3); -inf for what breaks a rule, or a limit by the slack."""
-    entries, plain = find_entries(setting.fields, tips, along)
+    """Objective (N,) and entries (N, 3); -inf for what breaks a rule, or a limit by the slack.
+
+    least_value: (N,) what is of no use at or below this is -inf too, and costs less.
+    """
+    entries, plain = line_entries(setting.fields, tips, along)
     value = np.full(len(tips), -np.inf)
     rows = np.flatnonzero(plain & (np.linalg.norm(tips - entries, axis=1) > 1.0))
     if len(rows) == 0:
@@ -375,8 +406,11 @@ def _evaluate(
         setting.spread,
         least_limit(setting.configuration) - COARSE_SLACK_MM,
     )
-    ok = np.isfinite(z)
-    rows, start, end, z, least = rows[ok], start[ok], end[ok], z[ok], least[ok]
+    found = np.full(len(rows), -np.inf)
+    finite = np.isfinite(z)
+    found[finite] = _objective(setting, z[finite], least[finite], end[finite])
+    useful = finite if least_value is None else finite & (found > least_value[rows])
+    rows, found, start, end = rows[useful], found[useful], start[useful], end[useful]
     ok = allowed(setting, window, start, end, COARSE_SLACK_MM)
-    value[rows[ok]] = _objective(setting, z[ok], least[ok], end[ok])
+    value[rows[ok]] = found[ok]
     return value, entries

@@ -131,10 +131,14 @@ def plan_command(
         write_plan(plan, volume, output, overwrite)
     from planner.cli.tables import plan_table, show
     from planner.export.plan_json import plan_document
+    from planner.scoring import explanations
 
     if as_json:
-        typer.echo(json.dumps(summary(plan_document(plan), output), ensure_ascii=False, indent=2))
-    elif not quiet or explain:
+        values = summary(plan_document(plan), output)
+        if explain:
+            values["explanations"] = explanations(plan.trajectories)
+        typer.echo(json.dumps(values, ensure_ascii=False, indent=2))
+    elif not quiet:
         show(plan_table(plan, output, explain=explain))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +56,7 @@ def plan_table(plan: Plan, output: Path, *, explain: bool = False) -> Renderable
     warnings = [Text(f"warning: {line}") for line in plan.warnings]
     parts = [head, note, *warnings, table, *_pairs(plan)]
     if explain:
-        parts += [Text(scoring.explain(a, b)) for a, b in pairwise(plan.trajectories)]
+        parts += [Text(line) for line in scoring.explanations(plan.trajectories)]
     return Group(*parts, Text(f"Written: {output}"))
 
 

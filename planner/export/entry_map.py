@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import vtk
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
@@ -93,7 +94,7 @@ def draw_entry_map(plan: Plan) -> Figure:
     return figure
 
 
-def _silhouette(axes: object, plan: Plan) -> None:
+def _silhouette(axes: Axes, plan: Plan) -> None:
     """Grey: the back of the sacrum with its canal and foramina, so that places are known."""
     surface, frame = plan.anatomy.surface, plan.anatomy.frame
     vertices = frame.to_sacrum(surface.vertices)
@@ -102,7 +103,7 @@ def _silhouette(axes: object, plan: Plan) -> None:
         if len(faces) == 0:
             continue
         shape = Triangulation(-vertices[:, 0], vertices[:, 2], faces)
-        axes.tripcolor(shape, facecolors=np.zeros(len(faces)), cmap=ListedColormap([colour]))  # type: ignore[attr-defined]
+        axes.tripcolor(shape, facecolors=np.zeros(len(faces)), cmap=ListedColormap([colour]))
     for item in plan.anatomy.foramina:
         x, _, z = frame.to_sacrum(item.dorsal)
-        axes.text(-x, z, item.level, color=INK, fontsize=8, ha="center", va="center")  # type: ignore[attr-defined]
+        axes.text(-x, z, item.level, color=INK, fontsize=8, ha="center", va="center")

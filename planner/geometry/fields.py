@@ -21,6 +21,11 @@ from planner.geometry.threads import in_parts
 Array = NDArray[Any]
 
 FAR_MM = 1e3
+WORTH_A_THREAD = 32
+"""Paths that take longer to walk than to hand to a thread."""
+LEAST_STRIDE, STRIDE_SHARE = 0.5, 0.7
+"""Walks over a signed distance stride half a voxel at least, and this share of the distance to
+where they must stop: interpolation and smoothing may make a field a little steeper than 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +185,7 @@ def least_margins(
         field.step_mm,
         z,
         least,
+        grain=WORTH_A_THREAD,
     )
     z[z <= -1e9] = -np.inf
     return z, least
@@ -191,7 +197,7 @@ def _exits(
     starts: Array,
     directions: Array,
     reach: float,
-    step: float,
+    spacing: float,
     out: Array,
     start: int,
     stop: int,
@@ -203,6 +209,7 @@ def _exits(
             continue
         t = 0.0
         while t < reach:
+            step = max(LEAST_STRIDE, STRIDE_SHARE * -before / spacing)
             t += step
             now = _at(
                 values,
@@ -220,6 +227,7 @@ def _exits(
 def exit_distances(field: Field, starts: Float, directions: Float, reach_mm: float) -> Float:
     """Distance (N,) along unit directions at which (N, 3) starts leave the field's inside (< 0).
 
+    The field must be a signed distance: deep inside, strides are as long as it allows.
     0 for starts outside, reach_mm where the inside does not end; the grid's border is an end.
     """
     out = np.empty(len(starts))
@@ -231,8 +239,9 @@ def exit_distances(field: Field, starts: Float, directions: Float, reach_mm: flo
         np.ascontiguousarray(field.grid.to_ijk(starts)),
         np.ascontiguousarray(directions @ field.grid.ijk_from_patient[:3, :3].T * step),
         reach_mm / step,
-        0.5,
+        field.step_mm,
         out,
+        grain=WORTH_A_THREAD,
     )
     return np.asarray(out * step)
 
@@ -291,6 +300,7 @@ def path_minimum(field: Field, starts: Float, ends: Float) -> Float:
         field.outside,
         1.0,
         out,
+        grain=WORTH_A_THREAD,
     )
     return out
 
@@ -301,6 +311,7 @@ def _settle(
     starts: Array,
     ends: Array,
     threshold: float,
+    spacing: float,
     outside: float,
     out: Array,
     start: int,
@@ -309,19 +320,22 @@ def _settle(
     for n in range(start, stop):
         delta = ends[n] - starts[n]
         length = np.sqrt((delta * delta).sum())
-        steps = max(1, int(np.ceil(length / 0.5)))
         out[n] = 0.0
-        above = threshold
-        for s in range(steps, -1, -1):
-            p = starts[n] + s / steps * delta
+        above, stride, depth = threshold, 0.0, length
+        while True:
+            p = starts[n] + depth / max(length, 1e-12) * delta
             value = _at(values, p[0], p[1], p[2], outside)
             if value < threshold:
                 part = 0.0
-                if s < steps and above > value:
-                    part = (threshold - value) / (above - value)
-                out[n] = length * min(1.0, (s + part) / steps)
+                if stride > 0.0 and above > value:
+                    part = stride * (threshold - value) / (above - value)
+                out[n] = min(length, depth + part)
+                break
+            if depth <= 0.0:
                 break
             above = value
+            stride = min(depth, max(LEAST_STRIDE, STRIDE_SHARE * (value - threshold) / spacing))
+            depth -= stride
 
 
 def settling_depths(field: Field, starts: Float, ends: Float, threshold_mm: float) -> Float:
@@ -334,87 +348,9 @@ def settling_depths(field: Field, starts: Float, ends: Float, threshold_mm: floa
         np.ascontiguousarray(field.grid.to_ijk(starts)),
         np.ascontiguousarray(field.grid.to_ijk(ends)),
         threshold_mm,
+        field.step_mm,
         field.outside,
         out,
+        grain=WORTH_A_THREAD,
     )
     return np.asarray(out * field.step_mm)
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _displaced(
-    stack: Array,
-    entry: Array,
-    axes: Array,
-    length: float,
-    moves: Array,
-    outside: float,
-    step: float,
-    out: Array,
-    start: int,
-    stop: int,
-) -> None:
-    ni, nj, nk, fields = stack.shape
-    for n in range(start, stop):
-        end = max(0.0, length + moves[n, 4])
-        steps = max(1, int(np.ceil(end / step)))
-        for f in range(fields):
-            out[n, f] = outside
-        for s in range(steps + 1):
-            depth = end * s / steps
-            a = moves[n, 0] + depth * moves[n, 2]
-            b = moves[n, 1] + depth * moves[n, 3]
-            x = entry[0] + depth * axes[0, 0] + a * axes[1, 0] + b * axes[2, 0]
-            y = entry[1] + depth * axes[0, 1] + a * axes[1, 1] + b * axes[2, 1]
-            z = entry[2] + depth * axes[0, 2] + a * axes[1, 2] + b * axes[2, 2]
-            if not (0.0 <= x <= ni - 1.0 and 0.0 <= y <= nj - 1.0 and 0.0 <= z <= nk - 1.0):
-                continue
-            i, j, k = min(int(x), ni - 2), min(int(y), nj - 2), min(int(z), nk - 2)
-            fx, fy, fz = x - i, y - j, z - k
-            for f in range(fields):
-                value = (
-                    (stack[i, j, k, f] * (1 - fx) + stack[i + 1, j, k, f] * fx) * (1 - fy)
-                    + (stack[i, j + 1, k, f] * (1 - fx) + stack[i + 1, j + 1, k, f] * fx) * fy
-                ) * (1 - fz) + (
-                    (stack[i, j, k + 1, f] * (1 - fx) + stack[i + 1, j, k + 1, f] * fx) * (1 - fy)
-                    + (stack[i, j + 1, k + 1, f] * (1 - fx) + stack[i + 1, j + 1, k + 1, f] * fx)
-                    * fy
-                ) * fz
-                out[n, f] = min(out[n, f], value)
-
-
-def displaced_minima(
-    stack: Array, grid: Grid, start: Float, end: Float, moves: Float, step_mm: float
-) -> Float:
-    """Least value of each field of a stack over displaced copies of one path.
-
-    stack: (I, J, K, F) on an isotropic grid, mm. start, end: (3,) patient, mm. moves: (N, 5), two
-    lateral offsets at the start (mm), two lateral slopes (mm per mm of depth), and a shift of the
-    end along the path (mm). Returns (N, F); parts of a path off the grid do not count.
-    """
-    spacing = float(grid.spacing_mm.min())
-    axes = perpendicular_axes(np.asarray(end, float) - start)
-    scaled = np.array(moves, float)
-    scaled[:, [0, 1, 4]] /= spacing
-    out = np.empty((len(moves), stack.shape[3]))
-    in_parts(
-        _displaced,
-        len(moves),
-        stack,
-        np.ascontiguousarray(grid.to_ijk(start)),
-        np.ascontiguousarray(axes @ grid.direction),
-        float(np.linalg.norm(np.asarray(end) - start)) / spacing,
-        scaled,
-        FAR_MM,
-        step_mm / spacing,
-        out,
-    )
-    return out
-
-
-def perpendicular_axes(along: Float) -> Float:
-    """(3, 3) orthonormal rows: the unit vector along, and two across it; deterministic."""
-    first = np.asarray(along, float) / np.linalg.norm(along)
-    helper = np.eye(3)[int(np.argmin(np.abs(first)))]
-    second = np.cross(first, helper)
-    second /= np.linalg.norm(second)
-    return np.vstack([first, second, np.cross(first, second)])

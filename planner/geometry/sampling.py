@@ -17,6 +17,8 @@ from planner.geometry.threads import in_parts
 
 Array = NDArray[Any]
 
+WORTH_A_THREAD = 2048
+"""Samples that take longer than handing them to a thread."""
 PARALLEL = 1e-7
 """Voxels per voxel by which axes may part and still count as parallel: 1e-4 over 1000 voxels."""
 
@@ -167,7 +169,8 @@ def sample_rays(
     affine = affine[::-1] if reverse else affine
     inputs = [_read_only(each, float) for each in (affine, points, directions, offsets)]
     out = np.empty((len(points), inputs[3].size), np.float32)
-    in_parts(_sample_rays, len(out), view, *inputs, float(outside), out)
+    grain = max(1, WORTH_A_THREAD // max(1, inputs[3].size))
+    in_parts(_sample_rays, len(out), view, *inputs, float(outside), out, grain=grain)
     return out
 
 

@@ -1,4 +1,4 @@
-"""Distances between straight segments, and whether they cross in a plane."""
+"""Straight segments: distances between them, crossings in a plane, axes across."""
 
 from __future__ import annotations
 
@@ -41,3 +41,13 @@ def cross_in_plane(a: Float, b: Float, c: Float, d: Float) -> bool:
         return float((q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0]))
 
     return turn(a, b, c) * turn(a, b, d) < 0 and turn(c, d, a) * turn(c, d, b) < 0
+
+
+def perpendicular_axes(along: Float) -> Float:
+    """(3, 3) orthonormal rows: the unit vector along, and two across it; deterministic."""
+    x, y, z = (float(part) for part in np.asarray(along) / np.linalg.norm(along))
+    least = min(abs(x), abs(y), abs(z))  # across this axis and the vector
+    second = (0.0, z, -y) if abs(x) == least else (-z, 0.0, x) if abs(y) == least else (y, -x, 0.0)
+    size = float(np.hypot(np.hypot(second[0], second[1]), second[2]))
+    p, q, r = (part / size for part in second)
+    return np.array([(x, y, z), (p, q, r), (y * r - z * q, z * p - x * r, x * q - y * p)])

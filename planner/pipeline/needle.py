@@ -14,6 +14,7 @@ from planner.anatomy.body import body_of, way_out
 from planner.anatomy.fields import clearance_fields
 from planner.anatomy.levels import side_landmarks
 from planner.anatomy.needles import poses
+from planner.candidates import WINDOWS
 from planner.errors import ConfigurationError
 from planner.export import segmentation_nrrd
 from planner.export.plan_document import PlanDocument
@@ -34,8 +35,6 @@ LOOK_BACK_MM = 100.0
 ENTRY_TOLERANCE_MM = 2.0
 SKIN_REACH_MM = 300.0
 SHORT_AXIS_DEG = 20.0  # between the short axis (up to 10 degrees) and the S2 entry (from 25)
-# Where the windows of the S2 entry and the S2-S3 entry end; at 2.3 both hold, and S2 is named.
-S2_TO, S2_S3_TO = 2.4, 2.75
 STAND_IN_BONE_HU, STAND_IN_SOFT_HU, STAND_IN_AIR_HU = 300, 40, -1000
 # Criteria, measures and limits that rest on the CT and not on the anatomy.
 FROM_CT = frozenset(
@@ -151,16 +150,22 @@ def _beyond(depth: float) -> str:
 
 
 def _most_like(anatomy: Anatomy, side: Side, entry: Float, tip: Float) -> tuple[Technique, str]:
-    """Name the technique by inclination and level of the entry, as the techniques' windows do."""
+    """Name the technique by inclination and level of the entry, as the techniques' windows do.
+
+    Where two windows hold an entry, the one that begins higher is named.
+    """
     pose = poses(anatomy, side_landmarks(anatomy, side), entry[None], tip[None])
     level = float(pose.level[0])
-    if abs(float(pose.inclination_deg[0])) <= SHORT_AXIS_DEG:
-        return Technique.SHORT_AXIS, "S1" if level < 1.3 else "S2"
-    if level < S2_TO:
-        return Technique.S2_ENTRY, "S2"
-    if level < S2_S3_TO:
-        return Technique.S2_S3_ENTRY, "S2/S3"
-    return Technique.LONG_AXIS, "S3"
+    short = abs(float(pose.inclination_deg[0])) <= SHORT_AXIS_DEG
+    windows = [
+        window
+        for technique, each in WINDOWS.items()
+        for window in each
+        if (technique is Technique.SHORT_AXIS) == short
+    ]
+    windows.sort(key=lambda window: window.levels[0])
+    found = next((window for window in windows if level < window.levels[1]), windows[-1])
+    return found.technique, found.level_name
 
 
 def _same_ct(ct: Path | None, document: PlanDocument) -> Volume | None:

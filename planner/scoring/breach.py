@@ -27,8 +27,9 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import qmc
 
 from planner.anatomy.fields import GUARDED, ClearanceFields
-from planner.geometry.fields import Spread, displaced_minima
+from planner.geometry.fields import Spread
 from planner.geometry.grid import Float
+from planner.geometry.stacks import displaced_minima
 from planner.model.trajectory import Trajectory
 
 DRAWS_LOG2 = 10

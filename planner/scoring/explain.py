@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 from planner.model.trajectory import Criterion, ScoredTrajectory
 from planner.scoring.ranking import RISK_BANDS, risk_band
 
@@ -36,6 +39,11 @@ def explain(better: ScoredTrajectory, worse: ScoredTrajectory) -> str:
     if not gains and not losses:
         text += " No single criterion tells them apart by much."
     return text
+
+
+def explanations(ranked: Sequence[ScoredTrajectory]) -> list[str]:
+    """Say of each needle, best first, why it stands before the next."""
+    return [explain(better, worse) for better, worse in pairwise(ranked)]
 
 
 def _band(item: ScoredTrajectory) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 
 from planner.anatomy.fields import GUARDED, ClearanceFields
 from planner.anatomy.needles import hip_distances, shaft_foramen_distances
-from planner.geometry.fields import displaced_minima, perpendicular_axes
+from planner.geometry.segments import perpendicular_axes
+from planner.geometry.stacks import displaced_minima
 from planner.model.configuration import Limits
 from planner.model.trajectory import Trajectory
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from planner.anatomy.fields import GUARDED, clearance_fields
-from planner.geometry.fields import Field, Spread, perpendicular_axes
+from planner.geometry.fields import Field, Spread
+from planner.geometry.segments import perpendicular_axes
 from planner.model.configuration import Limits
 from planner.model.trajectory import Trajectory
 from planner.scoring.breach import breach_probabilities
