@@ -207,20 +207,25 @@ def _exits(
         out[n] = 0.0 if before >= 0.0 else reach
         if before >= 0.0:
             continue
-        t = 0.0
+        t, wary = 0.0, False
         while t < reach:
-            step = max(LEAST_STRIDE, STRIDE_SHARE * -before / spacing)
-            t += step
+            step = LEAST_STRIDE
+            if not wary:
+                step = max(step, STRIDE_SHARE * -before / spacing)
             now = _at(
                 values,
-                starts[n, 0] + t * directions[n, 0],
-                starts[n, 1] + t * directions[n, 1],
-                starts[n, 2] + t * directions[n, 2],
+                starts[n, 0] + (t + step) * directions[n, 0],
+                starts[n, 1] + (t + step) * directions[n, 1],
+                starts[n, 2] + (t + step) * directions[n, 2],
                 1.0,
             )
             if now >= 0.0:
-                out[n] = t - step * now / (now - before)
+                if step > LEAST_STRIDE:  # the end is somewhere on this stride
+                    wary = True
+                    continue
+                out[n] = t + step - step * now / (now - before)
                 break
+            t += step
             before = now
 
 
@@ -326,6 +331,10 @@ def _settle(
             p = starts[n] + depth / max(length, 1e-12) * delta
             value = _at(values, p[0], p[1], p[2], outside)
             if value < threshold:
+                if stride > LEAST_STRIDE:  # somewhere on this stride
+                    depth += stride - LEAST_STRIDE
+                    stride = LEAST_STRIDE
+                    continue
                 part = 0.0
                 if stride > 0.0 and above > value:
                     part = stride * (threshold - value) / (above - value)
