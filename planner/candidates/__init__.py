@@ -43,6 +43,8 @@ Target = Float | tuple[NDArray[np.bool_], Grid]
 
 # A mask is thinned to about this many points; the nearest one is what a tip is measured to.
 TARGET_POINTS = 400
+DECIMALS_MM = 3
+"""Of points in a plan's file: a micrometre."""
 
 __all__ = ["WINDOWS", "Target", "belongs", "entry_map", "propose", "target_points"]
 
@@ -79,13 +81,14 @@ def entry_map(anatomy: Anatomy, volume: Volume, configuration: Configuration) ->
 def _trajectories(setting: Setting, side: Side, window: Window, lines: Lines) -> list[Trajectory]:
     if len(lines.value) == 0:
         return []
-    along = unit(lines.tips - lines.entries)
+    # What is measured is what a plan's file will hold, so that it measures the same again.
+    entries, tips = np.round(lines.entries, DECIMALS_MM), np.round(lines.tips, DECIMALS_MM)
     reach = setting.configuration.limits.skin_to_tip_mm
-    skin = way_out(setting.body, lines.entries, along, reach).skin
+    skin = way_out(setting.body, entries, unit(tips - entries), reach).skin
     needle = Needle(setting.configuration.needle)
     return [
         Trajectory(window.technique, side, window.level_name, skin[n], entry, tip, needle)
-        for n, (entry, tip) in enumerate(zip(lines.entries, lines.tips, strict=True))
+        for n, (entry, tip) in enumerate(zip(entries, tips, strict=True))
     ]
 
 
@@ -125,4 +128,4 @@ def target_points(target: Target) -> Float:
         points = np.asarray(target, float).reshape(-1, 3)
     if len(points) == 0 or not np.isfinite(points).all():
         raise ValueError("a target must have at least one finite point or mask voxel")
-    return points
+    return np.asarray(np.round(points, DECIMALS_MM))

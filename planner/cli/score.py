@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,16 +27,30 @@ def score_command(
     points = parse_point(entry), parse_point(tip)
     from planner.cli.tables import needle_table, show
     from planner.export.disclaimer import DISCLAIMER
+    from planner.export.guidance_words import guidance_lines
     from planner.export.plan_json import trajectory_values
     from planner.pipeline import score_needle
 
     report = score_needle(plan_dir, *points, gauge=needle, ct=ct)
-    values = trajectory_values(report.scored)
-    if ct is None:
-        del values["skin_entry_mm"], values["skin_to_tip_mm"]
+    known = ct is not None
     if as_json:
+        values = trajectory_values(report.scored, report.guidance)
+        if not known:
+            values = without_skin(values)
         values |= {"disclaimer": DISCLAIMER, "notes": list(report.notes)}
         typer.echo(json.dumps(values, ensure_ascii=False, indent=2))
         return
     lines = [f"warning: {line}" for line in report.scored.warnings]
-    show(needle_table(report.scored, [*lines, *(f"note: {note}" for note in report.notes)]))
+    lines += [f"note: {note}" for note in report.notes]
+    guidance = guidance_lines(report.guidance, skin_known=known)
+    show(needle_table(report.scored, lines, guidance))
+
+
+def without_skin(values: dict[str, Any]) -> dict[str, Any]:
+    """Leave out of a trajectory what nobody knows without the CT."""
+    kept = {name: value for name, value in values.items() if not name.startswith("skin_")}
+    unknown = ("skin_", "needle_length_mm")
+    kept["guidance"] = {
+        name: value for name, value in kept["guidance"].items() if not name.startswith(unknown)
+    }
+    return kept

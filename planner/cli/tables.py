@@ -82,22 +82,29 @@ def _pairs(plan: Plan) -> list[RenderableType]:
     return [table]
 
 
-def needle_table(item: ScoredTrajectory, notes: Sequence[str]) -> RenderableType:
-    """Show everything measured on one needle."""
+def needle_table(
+    item: ScoredTrajectory, notes: Sequence[str], guidance: Sequence[tuple[str, str]] = ()
+) -> RenderableType:
+    """Show everything measured on one needle, and its set-up as headings and words."""
     table = Table(title=f"{item.trajectory.needle.gauge} needle, {item.trajectory.side} side")
     table.add_column("structure")
     for name in ("clearance mm", "at depth mm", "breach %"):
         table.add_column(name, justify="right")
     for structure, clearance in item.clearances.items():
-        chance = item.breach_probability.get(structure.value)
+        part = item.breach_probability.get(structure.value)
         table.add_row(
             clearance.label or structure.value,
             f"{clearance.distance_mm:.1f}",
             f"{clearance.depth_mm:.1f}",
-            "" if chance is None else f"{100 * chance:.1f}",
+            "" if part is None else f"{100 * part:.1f}",
         )
+    chance = 100 * item.breach_probability.get("any", 0.0)
+    risk = Text(f"any breach {chance:.1f} %, score {item.score:.2f}")
+    set_up = Table(show_header=False, box=None)
+    for heading, words in guidance:
+        set_up.add_row(heading, words)
     lines = [Text(note) for note in notes]
-    return Group(Text(DISCLAIMER, style="bold"), table, *lines)
+    return Group(Text(DISCLAIMER, style="bold"), table, risk, *lines, set_up)
 
 
 def series_report(reports: Sequence[SeriesReport]) -> RenderableType:

@@ -238,6 +238,12 @@ class FindingObject(_Object):
     measures: dict[str, FiniteFloat] = {}
 
 
+class TargetObject(_Object):
+    """What the plan was made to reach: points of a mask, thinned."""
+
+    points_mm: Annotated[list[Point], Field(min_length=1)]
+
+
 class PlanDocument(_Object):
     """A whole plan.json."""
 
@@ -248,6 +254,7 @@ class PlanDocument(_Object):
     anatomy: AnatomyObject
     trajectories: list[TrajectoryObject]
     pairs: list[PairObject] = []
+    target: TargetObject | None = None
     rejections: dict[str, Count]
     findings: list[FindingObject] = []
     warnings: list[str]

@@ -59,6 +59,7 @@ def plan_document(plan: Plan) -> PlanDocument:
             trajectory_values(item, plan.guidance.get(item.id)) for item in plan.trajectories
         ],
         "pairs": [_rounded(asdict(item)) for item in plan.pairs],
+        "target": _target(plan),
         "rejections": _sorted(plan.rejections),
         "findings": [
             {
@@ -79,6 +80,12 @@ def plan_document(plan: Plan) -> PlanDocument:
         raise OutputError(
             f"plan.json was not written, because the plan breaks its own format: {_tell(error)}."
         ) from error
+
+
+def _target(plan: Plan) -> dict[str, Any] | None:
+    if plan.target is None:
+        return None
+    return {"points_mm": [point_mm(point) for point in plan.target]}
 
 
 def plan_text(plan: Plan) -> str:

@@ -132,6 +132,11 @@ class Pairs(_Section):
             raise ValueError("needle_lengths_mm must be lengths from 10 to 400 mm, one at least")
         return value
 
+    def shortest_needle(self, skin_to_tip_mm: float) -> float | None:
+        """Shortest needle, mm, that reaches so deep with its reserve outside; None for none."""
+        needed = skin_to_tip_mm + self.reserve_mm
+        return min((length for length in self.needle_lengths_mm if length >= needed), default=None)
+
 
 class Configuration(_Section):
     """Everything that decides a plan beside the CT."""

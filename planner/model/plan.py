@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from planner.geometry.grid import Grid
+from planner.geometry.grid import Float, Grid
 from planner.model.anatomy import Anatomy
 from planner.model.configuration import Configuration
 from planner.model.entry_map import EntryMap
@@ -24,7 +24,7 @@ class Plan:
     of candidates that it refused. findings: what is special about this sacrum, records included;
     the messages of notes and warnings are in warnings too. pairs: trajectories that can be placed
     together, best first. guidance: set-up of each trajectory, by its id. entry_map: room per entry
-    point. timings_s: stage to seconds.
+    point. target: (T, 3) points to reach, patient LPS, mm. timings_s: stage to seconds.
     """
 
     ct: CtSource
@@ -37,6 +37,7 @@ class Plan:
     pairs: tuple[NeedlePair, ...] = ()
     guidance: dict[str, Guidance] = field(default_factory=dict)
     entry_map: EntryMap | None = None
+    target: Float | None = None
     warnings: tuple[str, ...] = ()
     timings_s: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)

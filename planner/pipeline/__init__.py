@@ -1,11 +1,12 @@
 """Where the stages meet: a CT to a plan, and one needle on a plan that exists."""
 
 from planner.pipeline.bones import find_bones, trusted_anatomy
-from planner.pipeline.needle import NeedleReport, score_needle
+from planner.pipeline.needle import NeedleReport, OpenPlan, score_needle
 from planner.pipeline.plan import Progress, plan_ct
 
 __all__ = [
     "NeedleReport",
+    "OpenPlan",
     "Progress",
     "find_bones",
     "plan_ct",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,10 +24,12 @@ from planner.export.segmentation_nrrd import read_segmentation
 from planner.geometry.grid import Float
 from planner.model.anatomy import Anatomy, Side
 from planner.model.configuration import Configuration
+from planner.model.guidance import Guidance
 from planner.model.trajectory import Needle, ScoredTrajectory, Technique, Trajectory
 from planner.model.volume import CtSource, Volume
 from planner.scoring.criteria import weighted_mean
-from planner.scoring.report import SKIN_HIDDEN
+from planner.scoring.guidance import SetUp
+from planner.scoring.report import NEEDLE_SHORT, SKIN_HIDDEN
 
 NO_CT = (
     "without the CT the skin and the grey values are unknown; they are left out, also of the score."
@@ -34,6 +37,7 @@ NO_CT = (
 LOOK_BACK_MM = 100.0
 ENTRY_TOLERANCE_MM = 2.0
 SKIN_REACH_MM = 300.0
+SAME_MM = 2e-3
 SHORT_AXIS_DEG = 20.0  # between the short axis (up to 10 degrees) and the S2 entry (from 25)
 STAND_IN_BONE_HU, STAND_IN_SOFT_HU, STAND_IN_AIR_HU = 300, 40, -1000
 # Criteria, measures and limits that rest on the CT and not on the anatomy.
@@ -54,12 +58,67 @@ FROM_CT = frozenset(
 class NeedleReport:
     """One needle of the user's own, measured on an existing plan's anatomy.
 
-    scored: its warnings name every hard limit that it breaks.
-    notes: what was assumed or could not be known.
+    scored: its warnings name every hard limit that it breaks. guidance: its set-up; where the CT
+    was not given, the skin's figures in it mean nothing. notes: what was assumed or could not be
+    known.
     """
 
     scored: ScoredTrajectory
+    guidance: Guidance
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenPlan:
+    """A plan folder opened to measure needles on; everything that takes long is done once.
+
+    volume: the plan's CT, or None; then the skin and the grey values are unknown. ground: what is
+    measured on, the CT or a stand-in. target: (T, 3) points the plan was made to reach, or None.
+    """
+
+    document: PlanDocument
+    configuration: Configuration
+    anatomy: Anatomy
+    volume: Volume | None
+    ground: Volume
+    target: Float | None
+    guide: SetUp
+
+    @classmethod
+    def of(cls, folder: Path, *, gauge: str | None = None, ct: Path | None = None) -> Self:
+        """Open a plan folder; gauge: None for the plan's own; ct: the plan's CT.
+
+        Raises ConfigurationError where the folder is no plan's or the CT is another.
+        """
+        document = read_plan(folder)
+        values = document.config if gauge is None else {**document.config, "needle": gauge}
+        configuration = Configuration.from_mapping(values)
+        anatomy = saved_anatomy(folder, document)
+        volume = _same_ct(ct, document)
+        target = None if document.target is None else np.array(document.target.points_mm, float)
+        ground = _without_ct(anatomy) if volume is None else volume
+        guide = scoring.set_up(anatomy, ground.grid, configuration)
+        return cls(document, configuration, anatomy, volume, ground, target, guide)
+
+    def measure(self, entry: ArrayLike, tip: ArrayLike) -> NeedleReport:
+        """Measure a needle of the user's own; entry, tip: (3,) patient LPS, mm.
+
+        Raises ConfigurationError for a needle that never enters the sacrum.
+        """
+        path, notes = own_needle(self.anatomy, self.volume, entry, tip, self.configuration.needle)
+        scored = scoring.measure(path, self.anatomy, self.ground, self.configuration, self.target)
+        guidance = self.guide.of(scored)
+        if self.volume is not None:
+            return NeedleReport(scored, guidance, notes)
+        return NeedleReport(_without_skin(scored), guidance, (*notes, NO_CT))
+
+    def _as_planned(self, path: Trajectory) -> Trajectory:
+        """Give one of the plan's own needles its name back: two techniques' windows overlap."""
+        for item in self.document.trajectories:
+            theirs, mine = (item.bone_entry_mm, item.tip_mm), (path.bone_entry, path.tip)
+            if np.allclose(theirs, mine, rtol=0, atol=SAME_MM):
+                return replace(path, technique=Technique(item.technique), level=item.level)
+        return path
 
 
 def score_needle(
@@ -70,23 +129,8 @@ def score_needle(
     gauge: str | None = None,
     ct: Path | None = None,
 ) -> NeedleReport:
-    """Measure a needle of the user's own on the anatomy of a plan folder.
-
-    entry, tip: (3,) patient LPS, mm. gauge: None for the plan's own. ct: the plan's CT; without it
-    the skin and the grey values are unknown.
-    Raises ConfigurationError for a needle that never enters the sacrum.
-    """
-    document = read_plan(folder)
-    configuration = Configuration.from_mapping(document.config)
-    if gauge is not None:
-        configuration = Configuration.from_mapping({**document.config, "needle": gauge})
-    anatomy = saved_anatomy(folder, document)
-    volume = _same_ct(ct, document)
-    path, notes = own_needle(anatomy, volume, entry, tip, configuration.needle)
-    if volume is not None:
-        return NeedleReport(scoring.measure(path, anatomy, volume, configuration), notes)
-    scored = scoring.measure(path, anatomy, _without_ct(anatomy), configuration)
-    return NeedleReport(_without_skin(scored), (*notes, NO_CT))
+    """Measure one needle on a plan folder: `OpenPlan.of(...).measure(...)`, see there."""
+    return OpenPlan.of(folder, gauge=gauge, ct=ct).measure(entry, tip)
 
 
 def saved_anatomy(folder: Path, document: PlanDocument) -> Anatomy:
@@ -200,6 +244,6 @@ def _without_skin(scored: ScoredTrajectory) -> ScoredTrajectory:
         warnings=tuple(
             w
             for w in scored.warnings
-            if w.partition(":")[0] not in FROM_CT and not w.startswith(SKIN_HIDDEN)
+            if w.partition(":")[0] not in FROM_CT and not w.startswith((SKIN_HIDDEN, NEEDLE_SHORT))
         ),
     )

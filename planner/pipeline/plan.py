@@ -85,6 +85,7 @@ def plan_ct(
         pairs=pairs,
         guidance=guidance,
         entry_map=entries,
+        target=target,
         warnings=_once((*volume.warnings, *anatomy.warnings, *to_warnings(findings))),
         timings_s=clock.timings_s,
         provenance=provenance(),

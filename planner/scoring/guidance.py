@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,51 +22,57 @@ LEVEL_MM = 3.0
 """Nearer than this in height, an entry is at a foramen's level."""
 
 
+@dataclass(frozen=True, eq=False)
+class SetUp:
+    """What all needles of one patient share: landmarks on the back, and views of this sacrum."""
+
+    anatomy: Anatomy
+    ct: Grid
+    configuration: Configuration
+    spines: dict[Side, Float | None]
+    views: dict[str, BeamView]
+
+    def of(self, item: ScoredTrajectory) -> Guidance:
+        """Compute the set-up of one trajectory."""
+        path, spine = item.trajectory, self.spines[item.trajectory.side]
+        along, skin = path.direction, path.skin_entry
+        frame, sign = self.anatomy.frame, side_sign(path.side)
+        below = medial = None
+        if spine is not None:
+            below = float(spine[2] - skin[2])
+            medial = -float((skin - spine) @ frame.axes[:, 0] * sign)
+        shown = item.measures.get("skin_in_view", 1.0) > 0
+        return Guidance(
+            skin_in_view=shown,
+            skin_slice=_slice_of(self.ct, skin),
+            skin_z_mm=float(skin[2]),
+            in_plane_deg=float(np.degrees(np.arctan2(along[0], -along[1]))),
+            cranial_deg=float(np.degrees(np.arcsin(np.clip(along[2], -1.0, 1.0)))),
+            gantry_tilt_deg=float(np.degrees(np.arctan2(along[2], -along[1]))),
+            skin_lateral_mm=float(frame.to_sacrum(skin)[0]) * sign,
+            skin_below_spine_mm=below,
+            skin_medial_of_spine_mm=medial,
+            skin_to_bone_mm=float(np.linalg.norm(path.bone_entry - skin)),
+            skin_to_tip_mm=path.skin_to_tip_mm,
+            needle_length_mm=needle_length(item, self.configuration) if shown else None,
+            down_the_barrel=view_along(along),
+            views=self.views,
+            entry=entry_in_words(self.anatomy, path.side, path.bone_entry),
+        )
+
+
+def set_up(anatomy: Anatomy, ct: Grid, configuration: Configuration) -> SetUp:
+    """Find what the set-up of every trajectory needs; ct: the grid of the CT planned on."""
+    spines = {side: iliac_spine(anatomy, side) for side in SIDES}
+    return SetUp(anatomy, ct, configuration, spines, sacral_views(anatomy))
+
+
 def guide(
     items: Iterable[ScoredTrajectory], anatomy: Anatomy, ct: Grid, configuration: Configuration
 ) -> dict[str, Guidance]:
     """Compute the set-up of trajectories, by their ids; ct: the grid of the CT planned on."""
-    spines = {side: iliac_spine(anatomy, side) for side in SIDES}
-    views = sacral_views(anatomy)
-    return {
-        item.id: _guide(item, anatomy, ct, configuration, spines[item.trajectory.side], views)
-        for item in items
-    }
-
-
-def _guide(
-    item: ScoredTrajectory,
-    anatomy: Anatomy,
-    ct: Grid,
-    configuration: Configuration,
-    spine: Float | None,
-    views: dict[str, BeamView],
-) -> Guidance:
-    path = item.trajectory
-    along, skin = path.direction, path.skin_entry
-    below = medial = None
-    if spine is not None:
-        below = float(spine[2] - skin[2])
-        lateral = (skin - spine) @ anatomy.frame.axes[:, 0] * side_sign(path.side)
-        medial = -float(lateral)
-    shown = item.measures.get("skin_in_view", 1.0) > 0
-    return Guidance(
-        skin_in_view=shown,
-        skin_slice=_slice_of(ct, skin),
-        skin_z_mm=float(skin[2]),
-        in_plane_deg=float(np.degrees(np.arctan2(along[0], -along[1]))),
-        cranial_deg=float(np.degrees(np.arcsin(np.clip(along[2], -1.0, 1.0)))),
-        gantry_tilt_deg=float(np.degrees(np.arctan2(along[2], -along[1]))),
-        skin_lateral_mm=float(anatomy.frame.to_sacrum(skin)[0]) * side_sign(path.side),
-        skin_below_spine_mm=below,
-        skin_medial_of_spine_mm=medial,
-        skin_to_bone_mm=float(np.linalg.norm(path.bone_entry - skin)),
-        skin_to_tip_mm=path.skin_to_tip_mm,
-        needle_length_mm=needle_length(item, configuration) if shown else None,
-        down_the_barrel=view_along(along),
-        views=views,
-        entry=entry_in_words(anatomy, path.side, path.bone_entry),
-    )
+    shared = set_up(anatomy, ct, configuration)
+    return {item.id: shared.of(item) for item in items}
 
 
 def view_along(along: Float) -> BeamView:

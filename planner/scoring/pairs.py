@@ -33,9 +33,7 @@ def needle_length(item: ScoredTrajectory, configuration: Configuration) -> float
     """
     if not skin_shown(item):
         return None
-    needed = item.trajectory.skin_to_tip_mm + configuration.pairs.reserve_mm
-    fitting = [length for length in configuration.pairs.needle_lengths_mm if length >= needed]
-    return min(fitting, default=None)
+    return configuration.pairs.shortest_needle(item.trajectory.skin_to_tip_mm)
 
 
 def skin_shown(item: ScoredTrajectory) -> bool:

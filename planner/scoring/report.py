@@ -13,6 +13,7 @@ FREEHAND_DEG = 4.0
 FLAG_INCIDENCE_DEG = 60.0
 # z below 2 means a breach in about 15 % (techniques).
 POOR_Z = 2.0
+NEEDLE_SHORT = "no needle reaches"
 SKIN_HIDDEN = "the CT does not show the skin behind this needle"
 
 
@@ -57,6 +58,13 @@ def warnings_of(setting: Setting, evidence: Evidence) -> tuple[str, ...]:
         out.append(
             f"{SKIN_HIDDEN}: {evidence.soft_tissue_mm:.0f} mm "
             "of its way are in view, the rest, and what lies there, is unknown"
+        )
+    elif configuration.pairs.shortest_needle(evidence.skin_to_tip_mm) is None:
+        longest = max(configuration.pairs.needle_lengths_mm)
+        out.append(
+            f"{NEEDLE_SHORT}: {evidence.skin_to_tip_mm:.0f} mm from skin to tip, with "
+            f"{configuration.pairs.reserve_mm:.0f} mm to spare; the longest listed has "
+            f"{longest:.0f} mm"
         )
     if evidence.incidence_deg > FLAG_INCIDENCE_DEG:
         out.append(

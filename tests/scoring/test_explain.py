@@ -9,7 +9,7 @@ import pytest
 
 from planner.model.trajectory import Criterion, ScoredTrajectory
 from planner.scoring.evidence import CEMENT_REACH_MM, _target_coverage
-from planner.scoring.explain import explain
+from planner.scoring.explain import explain, explanations
 from planner.scoring.ranking import dominates
 from tests.scoring import toy
 
@@ -64,3 +64,13 @@ def test_coverage_counts_what_cement_reaches_along_the_last_part() -> None:
     assert _target_coverage(np.array([beside, behind, beyond, needle.tip]), needle) == 0.5
     assert np.isnan(_target_coverage(None, needle))
     assert _target_coverage(needle.tip[None], needle) == pytest.approx(1.0)
+
+
+def test_every_rank_is_held_against_the_next() -> None:
+    ranked = [item("a", 0.001, 0.9, x=0.9), item("b", 0.001, 0.5, x=0.2), item("c", 0.2, 0.4, x=0.1)]
+    lines = explanations(ranked)
+    assert [line.split(":")[0].split(" because")[0] for line in lines] == [
+        "a stands before b",
+        "b stands before c",
+    ]
+    assert explanations(ranked[:1]) == []
