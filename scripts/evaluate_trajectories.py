@@ -137,9 +137,53 @@ def evaluate(subject: str, folder: Path) -> tuple[list[dict[str, Any]], list[str
         for side in ("left", "right"):
             there = {row["technique"] for row in found if row["side"] == side}
             remarks += [
-                f"{subject} {mode} {side}: no {name}" for name in SEARCHED_MM if name not in there
+                f"{subject} {mode} {side}: no {name}: "
+                + why_not(name, side, anatomy, volume, configuration)
+                for name in SEARCHED_MM
+                if name not in there
             ]
     return rows, remarks
+
+
+def why_not(
+    name: str, side: str, anatomy: Anatomy, volume: Volume, configuration: Configuration
+) -> str:
+    """Say which limits refuse the nearest misses of a technique on one side."""
+    technique, _, level = name.partition(" ")
+    proposed = planner.propose(anatomy, volume, configuration)
+    near = tuple(
+        path
+        for path in proposed
+        if path.technique.value == technique
+        and path.side == side
+        and (not level or path.level == level)
+    )
+    if not near:
+        return "no line fits the technique's window"
+    refused = planner.score(near, anatomy, volume, configuration).rejections
+    reasons = ", ".join(f"{limit} {count}" for limit, count in refused.items() if count)
+    return f"nearest misses refused by {reasons}" if reasons else "others of its kind rank higher"
+
+
+def people(rows: list[dict[str, Any]], console: Console) -> None:
+    """Print the best-ranked path of every person, side and technique, built-in segmentation."""
+    head = "claimed (true) clearance mm, breach %, bone / skin mm, inclination"
+    table = Table(title=f"found: {head}")
+    for name in ("person", "side", *SEARCHED_MM):
+        table.add_column(name, no_wrap=True)
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for row in sorted(rows, key=lambda row: row["rank"]):
+        if row["mode"] != "found":
+            continue
+        mine = cells.setdefault((row["subject"], row["side"]), {})
+        mine.setdefault(
+            row["technique"],
+            f"{row['claimed_mm']:.1f} ({row['true_mm']:.1f}) {100 * row['breach']:.1f}% "
+            f"{row['bone_mm']:.0f}/{row['skin_mm']:.0f} {row['inclination_deg']:.0f}°",
+        )
+    for (subject, side), mine in sorted(cells.items()):
+        table.add_row(subject, side, *(mine.get(name, "none") for name in SEARCHED_MM))
+    console.print(table)
 
 
 def best_of(rows: list[dict[str, Any]], key: str) -> dict[tuple[str, str], float]:
@@ -219,6 +263,7 @@ def main() -> int:
             console.print("\n".join(remarks), soft_wrap=True)
     if given.json is not None:
         given.json.write_text(json.dumps(rows, indent=1))
+    people(rows, console)
     report(rows, console)
     return 0
 

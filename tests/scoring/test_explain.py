@@ -67,7 +67,11 @@ def test_coverage_counts_what_cement_reaches_along_the_last_part() -> None:
 
 
 def test_every_rank_is_held_against_the_next() -> None:
-    ranked = [item("a", 0.001, 0.9, x=0.9), item("b", 0.001, 0.5, x=0.2), item("c", 0.2, 0.4, x=0.1)]
+    ranked = [
+        item("a", 0.001, 0.9, x=0.9),
+        item("b", 0.001, 0.5, x=0.2),
+        item("c", 0.2, 0.4, x=0.1),
+    ]
     lines = explanations(ranked)
     assert [line.split(":")[0].split(" because")[0] for line in lines] == [
         "a stands before b",
