@@ -1,13 +1,14 @@
-"""Does low confidence predict error? The calibration curve of the built-in segmentation.
+"""Are wrong anatomies told? Confidence, warnings and refusals against the truth.
 
     python scripts/evaluate_confidence.py                   all simulated cases
     python scripts/evaluate_confidence.py z001 3mm-z019     some cases
     python scripts/evaluate_confidence.py --cache DIR --json F
 
-Failures are rare, so they are provoked: besides its own start, every case is fitted again from
-starts displaced along the sacral axis, by about half a level and by about a whole one. A foramen
-is found where its true centre lies within 2 mm of its label. Needs the real bones and their CT
-simulator beside the repository, in `../shared/real_bones`.
+Failures are rare, so they are provoked: besides its own start, every case is segmented again from
+starts displaced along the sacral axis, by about half a level and by about a whole one, as if the
+pelvis had been found there. The anatomy then passes the gates that stand before every plan. A
+foramen is found where its true centre lies within 2 mm of its label. Needs the real bones and their
+CT simulator beside the repository, in `../shared/real_bones`.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ from rich.table import Table
 from scipy.spatial import cKDTree
 
 import planner
+from planner.anatomy.findings import look_for_findings, to_warnings
+from planner.model.anatomy import LABELS
+from planner.model.configuration import Configuration
 from planner.model.volume import Volume
-from planner.segmentation.confidence import confidences
-from planner.segmentation.fit import fit
+from planner.pipeline import trusted_anatomy
+from planner.segmentation import segment
 from planner.segmentation.localise import Localisation, localise
-from planner.segmentation.segment import refine
 from planner.segmentation.template import build_template
 
 SHIFTS_MM = (0.0, 14.0, -14.0, 25.0, -25.0)
@@ -47,27 +50,57 @@ def displaced(found: Localisation, shift_mm: float) -> Localisation:
     return replace(found, pose=replace(found.pose, translation=moved))
 
 
-def evaluate(
-    volume: Volume, start: Localisation, centres: dict[str, Any]
-) -> list[dict[str, float | str]]:
-    """Fit from one start; confidence and error, mm, of every foramen in the field."""
-    fitted, image, grid = fit(volume, build_template(), start)
-    _, near, channels, shares = refine(volume, image, grid, fitted)
-    told = confidences(image, grid, fitted, shares, float(volume.grid.spacing_mm.max()))
-    out: list[dict[str, float | str]] = []
+def evaluate(volume: Volume, start: Localisation, centres: dict[str, Any]) -> dict[str, Any]:
+    """Segment from one start; the gate that refused it, or confidence and error of foramina."""
+    configuration = Configuration()
+    try:
+        anatomy = trusted_anatomy(segment(volume, start=start), volume, configuration)
+    except planner.PlannerError as error:
+        return {"refused": str(error), "foramina": [], "warnings": []}
+    findings = to_warnings(look_for_findings(anatomy, volume))
+    foramina = []
     for name, centre in centres.items():
         if not volume.grid.contains(centre[None])[0]:
             continue
-        voxels = np.argwhere(channels[name])
-        away = float(cKDTree(near.to_patient(voxels)).query(centre)[0]) if len(voxels) else np.inf
-        error = max(away - 0.5, 0.0)  # half a voxel of the 1 mm grid
-        out.append({"name": name, "confidence": told[name], "error": error})
-    return out
+        voxels = np.argwhere(anatomy.labels == LABELS[name])
+        away = np.inf
+        if len(voxels):
+            away = float(cKDTree(anatomy.grid.to_patient(voxels)).query(centre)[0])
+        error_mm = max(away - float(anatomy.grid.spacing_mm.max()) / 2, 0.0)
+        told = anatomy.confidences.get(name, 0.0)
+        foramina.append({"name": name, "confidence": told, "error": error_mm})
+    warnings = [*anatomy.warnings, *findings]
+    return {"refused": "", "foramina": foramina, "warnings": warnings}
+
+
+def upper(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Foramina of S1 to S3."""
+    return [f for f in row["foramina"] if "_s4_" not in f["name"]]
+
+
+def verdicts(rows: list[dict[str, Any]], console: Console) -> None:
+    """Print by start what became of it: right, refused, or wrong and let through."""
+    table = Table(title="S1 to S3, by how far the start was displaced (towards the feet: +)")
+    for head in ("start, mm", "n", "all found", "refused", "wrong, let through", "least warnings"):
+        table.add_column(head, justify="right")
+    for shift in SHIFTS_MM:
+        mine = [row for row in rows if row["shift_mm"] == shift]
+        refused = [row for row in mine if row["refused"]]
+        wrong = [
+            row
+            for row in mine
+            if not row["refused"] and any(f["error"] > FOUND_MM for f in upper(row))
+        ]
+        least = str(min(len(row["warnings"]) for row in wrong)) if wrong else ""
+        right = len(mine) - len(refused) - len(wrong)
+        cells = (len(mine), right, len(refused), len(wrong))
+        table.add_row(f"{shift:+.0f}", *(str(n) for n in cells), least)
+    console.print(table)
 
 
 def curve(rows: list[dict[str, Any]], console: Console) -> None:
-    """Print the share of foramina found by confidence, S1 to S3 and S4 apart."""
-    table = Table(title="Foramina found, by stated confidence")
+    """Print the share of foramina found by confidence, of those that were let through."""
+    table = Table(title="Foramina found, by stated confidence, in anatomies not refused")
     for head in ("levels", "confidence", "n", "found"):
         table.add_column(head, justify="right")
     for title, lowest in (("S1-S3", False), ("S4", True)):
@@ -77,8 +110,9 @@ def curve(rows: list[dict[str, Any]], console: Console) -> None:
         for low, high in zip(BINS[:-1], BINS[1:], strict=True):
             inside = (told >= low) & (told < high)
             if inside.any():
-                share = f"{100 * right[inside].mean():.0f} %"
-                table.add_row(title, f"{low:.2f} to {high:.2f}", str(inside.sum()), share)
+                table.add_row(
+                    title, f"{low:.2f} to {high:.2f}", str(inside.sum()), str(right[inside].sum())
+                )
     console.print(table)
 
 
@@ -101,12 +135,14 @@ def main() -> int:
             volume = planner.load(folder / "dicom")
             found = localise(volume, build_template())
             for shift_mm in SHIFTS_MM:
-                foramina = evaluate(volume, displaced(found, shift_mm), centres)
-                rows.append({"case": name, "shift_mm": shift_mm, "foramina": foramina})
+                row = evaluate(volume, displaced(found, shift_mm), centres)
+                rows.append({"case": name, "shift_mm": shift_mm, **row})
                 print(f"{name} {shift_mm:+.0f} mm", file=sys.stderr)
             if options.json:
                 options.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
-    curve(rows, Console(width=None if sys.stdout.isatty() else 100))
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    verdicts(rows, console)
+    curve(rows, console)
     return 0
 
 

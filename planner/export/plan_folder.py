@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from planner.export import entry_map, plan_json, segmentation_nrrd
+from planner.export import entry_map, plan_json, report, segmentation_nrrd
 from planner.export.atomic import check_folder, write_folder
 from planner.export.overview import FILE_NAME as OVERVIEW_FILE
 from planner.export.overview import write_overview
@@ -18,7 +18,7 @@ PLAN_FILES = (
     OVERVIEW_FILE,
     entry_map.MESH_FILE,
     entry_map.PICTURE_FILE,
-    "report.html",
+    report.FILE_NAME,
 )
 """Every file that belongs to a plan folder; anything else in it is the user's own."""
 
@@ -34,6 +34,7 @@ def write_plan(plan: Plan, volume: Volume, folder: Path, overwrite: bool = False
         segmentation_nrrd.FILE_NAME: partial(segmentation_nrrd.write_anatomy, plan.anatomy),
         OVERVIEW_FILE: partial(write_overview, plan, volume),
         plan_json.FILE_NAME: partial(plan_json.write_plan_json, plan),
+        report.FILE_NAME: partial(report.write_report, plan, volume),
     }
     if plan.entry_map is not None:
         writers[entry_map.MESH_FILE] = partial(entry_map.write_entry_mesh, plan)

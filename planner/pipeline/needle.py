@@ -17,14 +17,16 @@ from planner.anatomy.levels import side_landmarks
 from planner.anatomy.needles import poses
 from planner.candidates import WINDOWS
 from planner.errors import ConfigurationError
-from planner.export import segmentation_nrrd
+from planner.export import entry_map, segmentation_nrrd
 from planner.export.plan_document import PlanDocument
 from planner.export.plan_json import read_plan
+from planner.export.plan_reading import plan_of, read_entry_map
 from planner.export.segmentation_nrrd import read_segmentation
 from planner.geometry.grid import Float
 from planner.model.anatomy import Anatomy, Side
 from planner.model.configuration import Configuration
 from planner.model.guidance import Guidance
+from planner.model.plan import Plan
 from planner.model.trajectory import Needle, ScoredTrajectory, Technique, Trajectory
 from planner.model.volume import CtSource, Volume
 from planner.scoring.criteria import weighted_mean
@@ -99,6 +101,12 @@ class OpenPlan:
         ground = _without_ct(anatomy) if volume is None else volume
         guide = scoring.set_up(anatomy, ground.grid, configuration)
         return cls(document, configuration, anatomy, volume, ground, target, guide)
+
+    def plan(self, folder: Path) -> Plan:
+        """Return the plan that was saved; folder: where it lies."""
+        grid = self.anatomy.grid if self.volume is None else self.volume.grid
+        entries = read_entry_map(Path(folder) / entry_map.MESH_FILE)
+        return plan_of(self.document, self.anatomy, grid, entries)
 
     def measure(self, entry: ArrayLike, tip: ArrayLike) -> NeedleReport:
         """Measure a needle of the user's own; entry, tip: (3,) patient LPS, mm.

@@ -78,9 +78,12 @@ class Segmentation:
     evidence: dict[str, float] = field(default_factory=dict)
 
 
-def segment(volume: Volume, progress: Progress | None = None) -> Segmentation:
+def segment(
+    volume: Volume, progress: Progress | None = None, start: Localisation | None = None
+) -> Segmentation:
     """Segment sacrum, canal, foramina, hips and L5.
 
+    start: where to begin instead of where the pelvis is found, to try what a wrong start does.
     Raises UnsuitableCtError where no sacrum is found, where it is cut off above S3, and where the
     anatomy contradicts the geometry of the image.
     """
@@ -91,7 +94,7 @@ def segment(volume: Volume, progress: Progress | None = None) -> Segmentation:
 
     tell("localise", 0.0)
     template = build_template()
-    found = localise(volume, template)
+    found = localise(volume, template) if start is None else start
     check_localisation(volume, template, found)
     tell("fit", 0.2)
     fitted, image, grid = fit(volume, template, found, lambda share: tell("fit", 0.2 + 0.5 * share))

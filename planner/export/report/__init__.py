@@ -1,0 +1,210 @@
+"""The report: one HTML file that needs nothing else, for a screen and for paper.
+
+Every number comes from the object that plan.json is written from, so that both agree. Pictures are
+embedded; the page asks for nothing from outside, and its policy forbids it to.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from planner.anatomy.fields import GUARDED
+from planner.export.entry_map import draw_entry_map
+from planner.export.guidance_words import guidance_lines
+from planner.export.overview.slices import cut_masks
+from planner.export.overview.table import technique_words
+from planner.export.plan_document import PlanDocument, TrajectoryObject
+from planner.export.plan_json import plan_document
+from planner.export.plan_reading import guidance_of, scored_of
+from planner.export.report import pictures
+from planner.geometry.radiograph import SOURCE_TO_DETECTOR_MM, SOURCE_TO_ISOCENTRE_MM
+from planner.model.plan import Plan
+from planner.model.trajectory import ScoredTrajectory, Structure, Technique
+from planner.model.volume import Volume
+from planner.scoring import explanations
+from planner.scoring.profile import clearance_profile
+
+FILE_NAME = "report.html"
+NAMES = {
+    Structure.FORAMINA: "foramina",
+    Structure.CANAL: "canal",
+    Structure.ANTERIOR: "anterior cortex",
+    Structure.SACROILIAC: "sacroiliac joint",
+    Structure.SUPERIOR: "superior cortex",
+}
+
+Progress = Callable[[float], None]
+
+
+def write_report(
+    plan: Plan,
+    volume: Volume,
+    path: Path,
+    *,
+    document: PlanDocument | None = None,
+    grey_values: bool = True,
+    progress: Progress | None = None,
+) -> None:
+    """Write the report of a plan to an HTML file.
+
+    volume: the CT planned on, for the pictures. document: plan.json as it was saved; None where the
+    plan is new. grey_values: False where volume only stands in for a CT that was not given.
+    progress: called with the part done, 0 to 1.
+    """
+    saved = plan_document(plan) if document is None else document
+    path.write_text(report_text(plan, saved, volume, grey_values, progress), encoding="utf-8")
+
+
+def report_text(
+    plan: Plan,
+    document: PlanDocument,
+    volume: Volume,
+    grey_values: bool = True,
+    progress: Progress | None = None,
+) -> str:
+    """Build the report's HTML; see write_report."""
+    folder = resources.files("planner.export.report")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
+    entry_map = ""
+    if plan.entry_map is not None:
+        entry_map = _embedded(pictures.to_bytes(draw_entry_map(plan)))
+    return template.render(
+        style=(folder / "style.css").read_text(encoding="utf-8"),
+        plan=document,
+        grey_values=grey_values,
+        facts=_facts(document),
+        clearance_names=list(NAMES.values()),
+        rows=_rows(plan, document, volume, progress),
+        entry_map=entry_map,
+        sid=f"{SOURCE_TO_DETECTOR_MM:.0f}",
+        soi=f"{SOURCE_TO_ISOCENTRE_MM:.0f}",
+        method=_method(document),
+        refused=_listed(document.rejections) or "none",
+        confidence=_confidence(document),
+        configuration=json.dumps(document.config, indent=1, ensure_ascii=False),
+    )
+
+
+def _rows(
+    plan: Plan, document: PlanDocument, volume: Volume, progress: Progress | None
+) -> list[dict[str, Any]]:
+    """Everything the page shows of each trajectory, best first."""
+    anatomy = plan.anatomy
+    masks = cut_masks(anatomy.labels, anatomy.grid)
+    radiographs = pictures.Radiographs(anatomy, volume)
+    items = [scored_of(values) for values in document.trajectories]
+    why = ["", *explanations(items)]
+    rows = []
+    for number, (item, values) in enumerate(zip(items, document.trajectories, strict=True)):
+        guidance = None if values.guidance is None else guidance_of(values.guidance)
+        profile = clearance_profile(item.trajectory, anatomy)
+        drawn = {
+            "slices": pictures.slice_figure(item, anatomy, volume, masks),
+            "profile": pictures.profile_figure(item, profile, plan.configuration),
+        }
+        if guidance is not None:
+            drawn["radiographs"] = radiographs.figure(item, guidance)
+        rows.append(
+            _figures(item, values)
+            | {name: _embedded(pictures.to_bytes(figure)) for name, figure in drawn.items()}
+            | {"guidance": [] if guidance is None else guidance_lines(guidance)}
+            | {"why": why[number]}
+        )
+        if progress is not None:
+            progress((number + 1) / len(items))
+    return rows
+
+
+def _figures(item: ScoredTrajectory, values: TrajectoryObject) -> dict[str, Any]:
+    """The numbers of one trajectory as words."""
+    low = {s for s in GUARDED if any(_below(line, item, s) for line in item.warnings)}
+    structures = []
+    for structure in GUARDED:
+        found = getattr(values.clearance, structure.value)
+        chance = getattr(values.breach_probability, structure.value)
+        name = NAMES[structure]
+        if structure is Structure.FORAMINA:
+            name = f"{name} ({found.structure.replace('_', ' ')})"
+        structures.append(
+            {
+                "name": name,
+                "distance": f"{'▼ ' if structure in low else ''}{found.distance_mm:.1f}",
+                "depth": f"{found.depth_mm:.0f}",
+                "breach": f"{100 * chance:.1f}",
+            }
+        )
+    shown = values.measures.get("skin_in_view", 1.0) > 0
+    slip = values.measures.get("safe_entry_radius_mm")
+    points = (values.skin_entry_mm, values.bone_entry_mm, values.tip_mm)
+    return {
+        "id": values.id,
+        "rank": values.rank,
+        "technique": technique_words(Technique(values.technique)),
+        "side": values.side,
+        "level": values.level,
+        "clearances": [row["distance"] for row in structures],
+        "structures": structures,
+        "breach": f"{100 * values.breach_probability.any:.1f}",
+        "bone": f"{values.intraosseous_length_mm:.0f}",
+        "skin": f"{'' if shown else '>'}{values.skin_to_tip_mm:.0f}",
+        "score": f"{values.score:.2f}",
+        "slip": f"{slip:.1f}" if slip is not None else "",
+        "warnings": values.warnings,
+        "points": [" ".join(f"{x:.1f}" for x in point) for point in points],
+    }
+
+
+def _below(line: str, item: ScoredTrajectory, structure: Structure) -> bool:
+    name = (item.clearances[structure].label or structure.value).replace("_", " ")
+    return line.startswith(f"{name}: clearance") and "below the preferred" in line
+
+
+def _facts(document: PlanDocument) -> list[tuple[str, str]]:
+    ct = document.ct
+    size = " × ".join(str(n) for n in ct.size)
+    spacing = " × ".join(f"{s:.2f}" for s in ct.spacing_mm)
+    facts = [
+        ("CT", f"{ct.series_description} {ct.convolution_kernel} {ct.patient_position}".strip()),
+        ("Voxels", f"{size}, {spacing} mm"),
+        ("Series", ct.series_instance_uid),
+        ("Anatomy", f"{document.anatomy.source}, confidence {document.anatomy.confidence:.2f}"),
+        ("Needle", document.trajectories[0].needle.gauge),
+        ("Placement error", str(document.config.get("placement_error_preset", ""))),
+        ("Planned", document.provenance.created),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _method(document: PlanDocument) -> list[tuple[str, str]]:
+    extra = document.provenance.model_extra or {}
+    libraries = extra.get("libraries", {})
+    return [
+        ("Program", f"planner {document.provenance.version}"),
+        ("Libraries", ", ".join(f"{name} {version}" for name, version in libraries.items())),
+        ("Voxels' sha256", document.ct.sha256),
+        ("Frame", "patient LPS, mm"),
+        ("Stages, s", _listed({k: round(v, 1) for k, v in document.provenance.timings_s.items()})),
+    ]
+
+
+def _confidence(document: PlanDocument) -> str:
+    order = sorted(document.anatomy.confidences.items(), key=lambda pair: (pair[1], pair[0]))
+    return (
+        ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in order) or "not given"
+    )
+
+
+def _listed(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items() if value)
+
+
+def _embedded(data: bytes) -> str:
+    return "data:image/webp;base64," + base64.b64encode(data).decode("ascii")

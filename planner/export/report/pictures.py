@@ -1,0 +1,222 @@
+"""Pictures of one needle for the report: slices, clearance profile, radiographs.
+
+Every picture is a matplotlib figure written to bytes; nothing here touches matplotlib's global
+state.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from numpy.typing import NDArray
+
+from planner.export.overview import slices, views
+from planner.export.overview.slices import INK, SHADE, Masks
+from planner.export.overview.views import View, direction_letters
+from planner.export.terminology import FORAMEN, NEEDLE
+from planner.geometry.grid import Float
+from planner.geometry.radiograph import Beam, radiograph
+from planner.model.anatomy import Anatomy
+from planner.model.configuration import Configuration
+from planner.model.guidance import BeamView, Guidance
+from planner.model.trajectory import ScoredTrajectory, Structure, Trajectory
+from planner.model.volume import Volume
+from planner.scoring.profile import Profile
+
+DPI = 110
+SLICE_IN = 2.55
+ALONG_MM, ACROSS_MM = 90.0, 60.0
+FIELD_MM, PIXELS = 190.0, 220
+BEAM_NAMES = {"ap": "AP", "outlet": "outlet", "inlet": "inlet", "lateral": "lateral"}
+STYLES = {
+    Structure.FORAMINA: ("foramina", "#b58900", "-"),
+    Structure.CANAL: ("canal", "#2171b5", "--"),
+    Structure.ANTERIOR: ("anterior cortex", "#238b45", "-."),
+    Structure.SACROILIAC: ("sacroiliac joint", "#984ea3", ":"),
+    Structure.SUPERIOR: ("superior cortex", "#555555", (0, (1, 1))),
+}
+"""Colour and dash of each line: told apart without colour, too."""
+MOST_MM = 15.0
+
+
+def slice_figure(item: ScoredTrajectory, anatomy: Anatomy, volume: Volume, masks: Masks) -> Figure:
+    """Two planes along the needle, then across it at bone entry, mid-path and tip."""
+    path = item.trajectory
+    figure = _dark(5 * SLICE_IN, SLICE_IN + 0.25)
+    along = (views.across_needle(path, anatomy), views.beside_needle(path, anatomy))
+    for column, view in enumerate(along):
+        axes = _panel(figure, column, f"along: {view.name}")
+        slices.draw_slice(axes, view, volume, masks, ALONG_MM, 6.5)
+        slices.draw_needle(axes, view, path)
+    places = {"bone entry": 0.0, "mid-path": 0.5, "tip": 1.0}
+    for column, (name, part) in enumerate(places.items(), start=2):
+        point = path.bone_entry + part * (path.tip - path.bone_entry)
+        axes = _panel(figure, column, f"across, at the {name}")
+        slices.draw_slice(axes, square_view(path, anatomy, point), volume, masks, ACROSS_MM, 6.5)
+        ring = Circle((0, 0), path.needle.radius_mm, fill=False, ec=NEEDLE, lw=1.4)
+        axes.add_patch(ring)
+    return figure
+
+
+def square_view(path: Trajectory, anatomy: Anatomy, point: Float) -> View:
+    """Cut square to a needle at a (3,) point, as seen from its hub."""
+    cranial, along = anatomy.frame.axes[:, 2], path.direction
+    up = cranial - (cranial @ along) * along
+    if np.linalg.norm(up) < 0.2:
+        up = -anatomy.frame.axes[:, 1]
+        up = up - (up @ along) * along
+    up = up / np.linalg.norm(up)
+    return View("across", np.asarray(point, float), np.cross(along, up), up)
+
+
+def profile_figure(
+    item: ScoredTrajectory, profile: Profile, configuration: Configuration
+) -> Figure:
+    """Clearance against depth, one line per structure, limits and least values marked."""
+    figure = Figure(figsize=(7.2, 2.7), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.08, 0.17, 0.66, 0.78))
+    for structure, (name, colour, dash) in STYLES.items():
+        values = np.minimum(profile.distances[structure], MOST_MM)
+        axes.plot(profile.depths, values, color=colour, ls=dash, lw=1.6, label=name)
+        least = item.clearances[structure]
+        if least.distance_mm < MOST_MM:
+            axes.plot(least.depth_mm, least.distance_mm, "o", color=colour, ms=4)
+    limit = configuration.limits.foramina_mm
+    wanted = configuration.preferred.foramina_mm
+    axes.axhline(0.0, color="black", lw=1.0)
+    axes.axhline(limit, color="#cb181d", lw=1.0, label=f"limit, foramina {limit:g} mm")
+    axes.axhline(wanted, color="#cb181d", lw=0.7, ls=(0, (6, 3)), label=f"preferred {wanted:g} mm")
+    axes.set_xlim(0, profile.depths[-1])
+    axes.set_ylim(min(0.0, min(float(v.min()) for v in profile.distances.values())) - 0.5, MOST_MM)
+    axes.set_xlabel("depth behind the bone entry, mm", fontsize=8)
+    axes.set_ylabel("clearance, mm", fontsize=8)
+    axes.tick_params(labelsize=7)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=7, frameon=False)
+    return figure
+
+
+def beam_along(view: BeamView) -> Float:
+    """(3,) unit vector from the viewer's side to the source of a C-arm's view."""
+    turn, tilt = np.radians(view.rotation_deg), np.radians(view.tilt_deg)
+    flat = np.cos(tilt)
+    return np.array([-np.sin(turn) * flat, -np.cos(turn) * flat, -np.sin(tilt)])
+
+
+class Radiographs:
+    """Radiographs of one patient; those that all needles share are summed once."""
+
+    def __init__(self, anatomy: Anatomy, volume: Volume) -> None:
+        self._anatomy, self._volume = anatomy, volume
+        centres = [item.centre for item in anatomy.foramina]
+        self._centre = np.mean(centres, axis=0) if centres else anatomy.endplate_centre
+        self._shared: dict[tuple[float, float], NDArray[np.float32]] = {}
+
+    def figure(self, item: ScoredTrajectory, guidance: Guidance) -> Figure:
+        """AP, outlet, inlet, lateral and down the barrel, with needle and foramina drawn in."""
+        figure = _dark(5 * SLICE_IN, SLICE_IN + 0.25)
+        for column, (name, title) in enumerate(BEAM_NAMES.items()):
+            beam = self._beam(guidance.views[name], self._centre)
+            key = (guidance.views[name].rotation_deg, guidance.views[name].tilt_deg)
+            if key not in self._shared:
+                self._shared[key] = self._sum(beam)
+            self._draw(figure, column, title, beam, self._shared[key], item.trajectory)
+        middle = (item.trajectory.bone_entry + item.trajectory.tip) / 2
+        barrel = self._beam(guidance.down_the_barrel, middle)
+        self._draw(figure, 4, "down the barrel", barrel, self._sum(barrel), item.trajectory)
+        return figure
+
+    def _beam(self, view: BeamView, centre: Float) -> Beam:
+        along = beam_along(view)
+        up = (0.0, 0.0, 1.0) if abs(along[2]) < 0.98 else (0.0, -1.0, 0.0)
+        return Beam.towards(centre, along, up)
+
+    def _sum(self, beam: Beam) -> NDArray[np.float32]:
+        return radiograph(self._volume.values, self._volume.grid, beam, FIELD_MM, PIXELS)
+
+    def _draw(
+        self,
+        figure: Figure,
+        column: int,
+        title: str,
+        beam: Beam,
+        image: NDArray[np.float32],
+        path: Trajectory,
+    ) -> None:
+        axes = _panel(figure, column, title)
+        half = FIELD_MM / 2
+        edge = PIXELS // 5  # the window is set by the middle, where the sacrum is
+        low, high = np.percentile(image[edge:-edge, edge:-edge], (2, 99.5))
+        axes.imshow(
+            image,
+            cmap="gray",
+            vmin=low,
+            vmax=high,
+            extent=(-half, half, -half, half),
+            origin="lower",
+            interpolation="bilinear",
+        )
+        for foramen in self._anatomy.foramina:
+            ends = beam.project(np.stack([foramen.dorsal, foramen.ventral]))
+            axes.plot(*ends.T, color=FORAMEN, lw=0.8, alpha=0.7)
+            axes.plot(*ends[0], "o", mfc="none", mec=FORAMEN, ms=6, mew=1.0)
+            axes.annotate(
+                foramen.level,
+                ends[0],
+                (4, 3),
+                textcoords="offset points",
+                color=FORAMEN,
+                fontsize=5,
+            )
+        needle = beam.project(np.stack([path.skin_entry, path.bone_entry, path.tip]))
+        axes.plot(*needle[:2].T, color=NEEDLE, lw=1.2, alpha=0.6)
+        axes.plot(*needle[1:].T, color=NEEDLE, lw=2.2)
+        axes.plot(*needle[2], "D", mfc=SHADE, mec=INK, ms=3, mew=0.8)
+        axes.set_xlim(-half, half)
+        axes.set_ylim(-half, half)
+        axes.set_axis_off()
+        for place, vector in (((0.015, 0.5), -beam.right), ((0.985, 0.5), beam.right)):
+            axes.text(
+                *place,
+                direction_letters(vector),
+                transform=axes.transAxes,
+                ha="left" if place[0] < 0.5 else "right",
+                va="center",
+                color="#ffd75f",
+                fontsize=6.5,
+                weight="bold",
+                path_effects=slices.halo(),
+            )
+
+
+def to_bytes(figure: Figure) -> bytes:
+    """Write a figure as WebP, the same bytes for the same picture."""
+    out = io.BytesIO()
+    figure.savefig(out, format="webp", dpi=DPI, pil_kwargs={"quality": 82})
+    return out.getvalue()
+
+
+def _dark(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=SHADE)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _panel(figure: Figure, column: int, title: str) -> Axes:
+    width, height = figure.get_size_inches()
+    gap = 0.05
+    box: Sequence[float] = (
+        (column * SLICE_IN + gap) / width,
+        gap / height,
+        (SLICE_IN - 2 * gap) / width,
+        (SLICE_IN - 2 * gap) / height,
+    )
+    axes = figure.add_axes((box[0], box[1], box[2], box[3]), facecolor=SHADE)
+    axes.set_title(title, color=INK, fontsize=7, pad=3)
+    return axes

@@ -1,0 +1,146 @@
+"""The report: whole in itself, warnings first, and the numbers of plan.json."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import pytest
+
+from planner.export.disclaimer import DISCLAIMER
+from planner.export.plan_json import plan_document
+from planner.export.plan_reading import plan_of
+from planner.export.report import report_text
+from planner.export.report.pictures import beam_along, square_view
+from planner.model.guidance import BeamView, Guidance
+from planner.model.plan import Plan
+from planner.model.trajectory import Technique
+from planner.scoring.guidance import view_along
+from tests.export import toy
+
+VOID = {"meta", "img", "link", "br", "hr", "input"}
+NASTY = "<script>alert('x')</script> & \"Pelvis\""
+
+
+class Reader(HTMLParser):
+    """Collects tags and text, and checks that what is opened is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text += data
+
+
+def guided_plan() -> Plan:
+    views = {name: BeamView(3.0, 20.0 * n) for n, name in enumerate(("ap", "outlet", "inlet"))}
+    views["lateral"] = BeamView(90.0, 0.0)
+    barrel = BeamView(-12.0, 30.0)
+    guidance = Guidance(
+        True, 12, 4.0, 10.0, -8.0, 5.0, 22.0, 30.0, 12.0, 45.0, 80.0, 100.0, barrel, views, "there"
+    )
+    items = toy.toy_ranked()[:2]
+    first = replace(
+        items[0], warnings=("foramen s1 left: clearance 3.0 mm is below the preferred",)
+    )
+    return toy.toy_plan(
+        trajectories=(first, items[1]),
+        guidance={item.id: guidance for item in items},
+        ct=replace(toy.toy_volume().source, series_description=NASTY),
+    )
+
+
+@pytest.fixture(scope="module")
+def made() -> SimpleNamespace:
+    plan = guided_plan()
+    document = plan_document(plan)
+    text = report_text(plan, document, toy.toy_volume())
+    reader = Reader()
+    reader.feed(text)
+    return SimpleNamespace(plan=plan, document=document, text=text, reader=reader)
+
+
+def test_nothing_comes_from_outside_and_nothing_runs(made: SimpleNamespace) -> None:
+    assert made.reader.open == []
+    assert "http:" not in made.text
+    assert "https:" not in made.text
+    tags = [tag for tag, _ in made.reader.tags]
+    assert not {"script", "iframe", "object", "form", "base"} & set(tags)
+    for tag, attributes in made.reader.tags:
+        if "src" in attributes:
+            assert (attributes["src"] or "").startswith("data:image/webp;base64,")
+        if "href" in attributes:
+            assert (attributes["href"] or "").startswith("#")
+        assert not [name for name in attributes if name.startswith("on")], tag
+    assert NASTY in made.reader.text  # shown as text
+    assert len(made.text) < 15e6
+
+
+def test_warnings_come_first_and_unsoftened(made: SimpleNamespace) -> None:
+    text = made.reader.text
+    assert DISCLAIMER in text
+    for line in (*made.plan.warnings, made.plan.trajectories[0].warnings[0]):
+        assert line in text
+    assert text.index(DISCLAIMER) < text.index("Warnings") < text.index("Ranked needle paths")
+    assert text.index(made.plan.warnings[-1]) < text.index("Ranked needle paths")
+
+
+def test_every_path_has_its_pictures_and_numbers(made: SimpleNamespace) -> None:
+    pictures = [attributes for tag, attributes in made.reader.tags if tag == "img"]
+    assert len(pictures) == 3 * len(made.document.trajectories)
+    assert all(attributes["alt"] for attributes in pictures)
+    ids = [attributes.get("id") for _, attributes in made.reader.tags]
+    for item in made.document.trajectories:
+        assert f"path-{item.rank}" in ids
+        assert item.id in made.text
+        part = made.text.split(f'id="path-{item.rank}"')[1].split("</section>")[0]
+        cells = re.findall(r'<td class="n">([^<]*)</td>', part)
+        found = item.clearance
+        for clearance in (found.foramina, found.canal, found.anterior_cortex):
+            assert any(cell.endswith(f"{clearance.distance_mm:.1f}") for cell in cells)
+        assert f"{100 * item.breach_probability.any:.1f}" in cells
+    assert "▼ 3.0" in made.text
+    assert made.text.count("▼") == 3  # the note, the table, and the path's own table
+
+
+def test_a_stand_in_for_the_ct_is_told() -> None:
+    plan = replace(guided_plan(), trajectories=guided_plan().trajectories[:1])
+    text = report_text(plan, plan_document(plan), toy.toy_volume(), grey_values=False)
+    assert "The CT was not given for this report" in text
+    assert "Radiographs summed from the label map" in text
+
+
+def test_a_saved_plan_comes_back_whole(made: SimpleNamespace) -> None:
+    back = plan_of(made.document, made.plan.anatomy, made.plan.ct_grid)
+    assert plan_document(back) == made.document
+
+
+@pytest.mark.parametrize("view", [(0, 0), (30, -20), (-75, 40), (10, 80)])
+def test_a_beam_runs_as_its_angles_say(view: tuple[float, float]) -> None:
+    again = view_along(beam_along(BeamView(*map(float, view))))
+    assert (again.rotation_deg, again.tilt_deg) == pytest.approx(view)
+
+
+def test_the_cut_across_is_seen_from_the_hub() -> None:
+    anatomy = toy.toy_anatomy()
+    path = toy.toy_trajectory(Technique.LONG_AXIS, "left")
+    view = square_view(path, anatomy, path.tip)
+    assert view.project(path.tip) == pytest.approx([0, 0])
+    assert view.project(path.bone_entry) == pytest.approx([0, 0], abs=1e-9)
+    left = anatomy.frame.axes[:, 0]
+    assert view.project(path.tip + left)[0] < 0  # from behind, the patient's left is on the left
+    assert view.project(path.tip + anatomy.frame.axes[:, 2])[1] > 0
