@@ -56,7 +56,9 @@ def test_the_exit_statuses_are_those_of_the_errors() -> None:
 
 def test_the_files_are_those_of_a_plan() -> None:
     rows = set(re.findall(r"^\| `([\w.]+)` \|", README, re.MULTILINE))
-    assert {"overview.png", "plan.json", "anatomy.seg.nrrd"} <= rows <= set(PLAN_FILES)
+    assert (
+        {"overview.png", "report.html", "plan.json", "anatomy.seg.nrrd"} <= rows <= set(PLAN_FILES)
+    )
 
 
 def test_ci_runs_the_readme_s_commands_word_for_word() -> None:

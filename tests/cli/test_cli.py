@@ -94,6 +94,7 @@ def quick_picture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
         path.write_bytes(b"picture")
 
     monkeypatch.setattr("planner.export.plan_folder.write_overview", draw)
+    monkeypatch.setattr("planner.export.plan_folder.report.write_report", draw)
 
 
 def run(*words: object):
@@ -112,7 +113,7 @@ def test_planned(stages: Stages, tmp_path: Path) -> None:
     result = run("plan", tmp_path / "ct", "--output", tmp_path / "out")
     assert result.exit_code == 0, result.stderr
     names = sorted(p.name for p in (tmp_path / "out").iterdir())
-    assert names == ["anatomy.seg.nrrd", "overview.png", "plan.json"]
+    assert names == ["anatomy.seg.nrrd", "overview.png", "plan.json", "report.html"]
     assert DISCLAIMER in result.stdout
     assert "warning: The table is in the picture." in result.stdout
     assert "short_axis" in result.stdout
