@@ -41,6 +41,7 @@ from planner.segmentation.template import build_template
 SHIFTS_MM = (0.0, 14.0, -14.0, 25.0, -25.0)
 CAUDAL = np.array([[0.0, 0.35, -0.94]])
 """The sacral axis in the template's frame, S1 to S3."""
+MISSING_MM = 999.0
 BINS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
@@ -66,7 +67,8 @@ def evaluate(volume: Volume, start: Localisation, centres: dict[str, Any]) -> di
         away = np.inf
         if len(voxels):
             away = float(cKDTree(anatomy.grid.to_patient(voxels)).query(centre)[0])
-        error_mm = max(away - float(anatomy.grid.spacing_mm.max()) / 2, 0.0)
+        half = float(anatomy.grid.spacing_mm.max()) / 2
+        error_mm = min(max(away - half, 0.0), MISSING_MM)  # JSON knows no infinity
         told = anatomy.confidences.get(name, 0.0)
         foramina.append({"name": name, "confidence": told, "error": error_mm})
     warnings = [*anatomy.warnings, *findings]
@@ -108,7 +110,7 @@ def curve(rows: list[dict[str, Any]], console: Console) -> None:
         told = np.array([f["confidence"] for f in chosen])
         right = np.array([f["error"] <= FOUND_MM for f in chosen])
         for low, high in zip(BINS[:-1], BINS[1:], strict=True):
-            inside = (told >= low) & (told < high)
+            inside = (told >= low) & ((told < high) | (high == BINS[-1]))
             if inside.any():
                 table.add_row(
                     title, f"{low:.2f} to {high:.2f}", str(inside.sum()), str(right[inside].sum())
@@ -133,7 +135,11 @@ def main() -> int:
             folder = simulate(name, options.cache or Path(scratch))
             centres = true_anatomy(cases()[name][0], folder).foramina
             volume = planner.load(folder / "dicom")
-            found = localise(volume, build_template())
+            try:
+                found = localise(volume, build_template())
+            except planner.PlannerError as error:
+                print(f"{name}: {error}", file=sys.stderr)
+                continue
             for shift_mm in SHIFTS_MM:
                 row = evaluate(volume, displaced(found, shift_mm), centres)
                 rows.append({"case": name, "shift_mm": shift_mm, **row})

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from planner import scoring
 from planner.export.disclaimer import DISCLAIMER
+from planner.export.numbers import percent
 from planner.model.plan import Plan
 from planner.model.trajectory import ScoredTrajectory, Structure
 
@@ -77,7 +78,7 @@ def _pairs(plan: Plan) -> list[RenderableType]:
             f"{pair.shaft_clearance_mm:.0f}",
             f"{pair.hub_clearance_mm:.0f}",
             f"{pair.skin_spacing_mm:.0f}",
-            f"{100 * pair.breach_probability:.1f}",
+            percent(pair.breach_probability),
         )
     return [table]
 
@@ -96,10 +97,11 @@ def needle_table(
             clearance.label or structure.value,
             f"{clearance.distance_mm:.1f}",
             f"{clearance.depth_mm:.1f}",
-            "" if part is None else f"{100 * part:.1f}",
+            "" if part is None else percent(part),
         )
-    chance = 100 * item.breach_probability.get("any", 0.0)
-    risk = Text(f"any breach {chance:.1f} %, score {item.score:.2f}")
+    chance = item.breach_probability.get("any")
+    told = "not computed" if chance is None else f"{percent(chance)} %"
+    risk = Text(f"any breach {told}, score {item.score:.2f}")
     set_up = Table(show_header=False, box=None)
     for heading, words in guidance:
         set_up.add_row(heading, words)
@@ -137,7 +139,7 @@ def _row(item: ScoredTrajectory) -> list[str]:
         path.side,
         path.level,
         *("" if c is None else f"{c.distance_mm:.1f}" for c in clearances),
-        f"{100 * item.breach_probability.get('any', 0.0):.1f}",
+        percent(item.breach_probability.get("any", 0.0)),
         f"{path.intraosseous_length_mm:.0f}",
         ("" if item.measures.get("skin_in_view", 1.0) > 0 else ">") + f"{path.skin_to_tip_mm:.0f}",
         f"{item.score:.2f}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from planner.model.guidance import BeamView, Guidance
 
+MOST_TILT_DEG = 30.0
 LEVEL_DEG = 0.5
 """Angles below this are called none."""
 
@@ -43,18 +44,24 @@ def _depth(item: Guidance) -> str:
         return f"{text}; needle length unknown"
     if item.needle_length_mm is None:
         return f"{text}; longer than every needle listed"
-    return f"{text}; needle of {item.needle_length_mm / 10:.0f} cm"
+    return f"{text}; needle of {item.needle_length_mm / 10:g} cm"
 
 
 def _ct(item: Guidance, skin_known: bool) -> str:
     where = ""
     if skin_known and item.skin_slice:
-        where = f"image {item.skin_slice} (z {item.skin_z_mm:.1f} mm) at the skin; "
+        where = (
+            f"skin at z {item.skin_z_mm:.1f} mm, slice {item.skin_slice} in the volume's order; "
+        )
     side = "left" if item.in_plane_deg >= 0 else "right"
     up = "head" if item.cranial_deg >= 0 else "feet"
-    tilt = f"gantry tilt {item.gantry_tilt_deg:+.0f}° brings it into the image"
-    if abs(item.gantry_tilt_deg) < LEVEL_DEG:
+    steep = abs(item.gantry_tilt_deg)
+    edge = "head" if item.gantry_tilt_deg > 0 else "feet"
+    tilt = f"tilted by {steep:.0f}°, the image's front edge towards the {edge}, it holds the needle"
+    if steep < LEVEL_DEG:
         tilt = "it lies in the image"
+    elif steep > MOST_TILT_DEG:
+        tilt += f"; most gantries end at {MOST_TILT_DEG:.0f}°"
     return (
         f"{where}tip {abs(item.in_plane_deg):.0f}° to the patient's {side} in the image, "
         f"{abs(item.cranial_deg):.0f}° to the {up} out of it; {tilt}"

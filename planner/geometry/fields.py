@@ -8,6 +8,7 @@ from its start to its end with a radius. What the fields mean is decided elsewhe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numba
@@ -48,6 +49,11 @@ class Field:
     def step_mm(self) -> float:
         """Voxel size, mm."""
         return float(self.grid.spacing_mm.min())
+
+    @cached_property
+    def most(self) -> float:
+        """Largest value, mm."""
+        return float(self.values.max())
 
     def at(self, points: ArrayLike) -> Float:
         """Interpolate at (..., 3) patient points, mm."""
@@ -317,6 +323,7 @@ def _settle(
     ends: Array,
     threshold: float,
     spacing: float,
+    most: float,
     outside: float,
     out: Array,
     start: int,
@@ -340,15 +347,21 @@ def _settle(
                     part = stride * (threshold - value) / (above - value)
                 out[n] = min(length, depth + part)
                 break
-            if depth <= 0.0:
+            if not depth > 0.0:
                 break
             above = value
-            stride = min(depth, max(LEAST_STRIDE, STRIDE_SHARE * (value - threshold) / spacing))
+            stride = LEAST_STRIDE
+            if value < most:  # beyond its cap a field does not say how far
+                stride = max(stride, STRIDE_SHARE * (value - threshold) / spacing)
+            stride = min(depth, stride)
             depth -= stride
 
 
 def settling_depths(field: Field, starts: Float, ends: Float, threshold_mm: float) -> Float:
-    """Depth (N,) from the start beyond which the field stays at or above a threshold, mm."""
+    """Depth (N,) from the start beyond which the field stays at or above a threshold, mm.
+
+    Below its largest value the field must be a distance: strides are as long as it allows.
+    """
     out = np.empty(len(starts))
     in_parts(
         _settle,
@@ -358,6 +371,7 @@ def settling_depths(field: Field, starts: Float, ends: Float, threshold_mm: floa
         np.ascontiguousarray(field.grid.to_ijk(ends)),
         threshold_mm,
         field.step_mm,
+        field.most,
         field.outside,
         out,
         grain=WORTH_A_THREAD,

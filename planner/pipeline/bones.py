@@ -80,8 +80,8 @@ def trusted_anatomy(found: Segmentation, volume: Volume, configuration: Configur
     if anatomy.confidence < DOUBTFUL:
         doubt = (
             f"the anatomy's confidence is {anatomy.confidence:.2f}: below {DOUBTFUL:g} six of "
-            "eight anatomies had foramina in the wrong place in tests. Check every level against the CT "
-            "before anything else."
+            "eight anatomies had foramina in the wrong place in tests. Check every level against "
+            "the CT before anything else."
         )
         anatomy = replace(anatomy, warnings=(doubt, *anatomy.warnings))
     return anatomy

@@ -23,7 +23,7 @@ from planner.export.plan_json import read_plan
 from planner.export.plan_reading import plan_of, read_entry_map
 from planner.export.segmentation_nrrd import read_segmentation
 from planner.geometry.grid import Float
-from planner.model.anatomy import Anatomy, Side
+from planner.model.anatomy import CHANNELS, LABELS, Anatomy, Side
 from planner.model.configuration import Configuration
 from planner.model.guidance import Guidance
 from planner.model.plan import Plan
@@ -46,6 +46,8 @@ STAND_IN_BONE_HU, STAND_IN_SOFT_HU, STAND_IN_AIR_HU = 300, 40, -1000
 FROM_CT = frozenset(
     {
         "skin_length",
+        "in_plane",
+        "axial_tilt_deg",
         "soft_tissue_mm",
         "mean_hu",
         "skin_in_view",
@@ -114,6 +116,7 @@ class OpenPlan:
         Raises ConfigurationError for a needle that never enters the sacrum.
         """
         path, notes = own_needle(self.anatomy, self.volume, entry, tip, self.configuration.needle)
+        path = self._as_planned(path)
         scored = scoring.measure(path, self.anatomy, self.ground, self.configuration, self.target)
         guidance = self.guide.of(scored)
         if self.volume is not None:
@@ -236,7 +239,9 @@ def _without_ct(anatomy: Anatomy) -> Volume:
     """A stand-in for the CT where only the anatomy is at hand: bone and soft tissue, no texture."""
     values = np.full(anatomy.grid.shape, STAND_IN_AIR_HU, np.int16)
     inner = (slice(1, -1),) * 3
-    values[inner] = np.where(anatomy.labels[inner] > 0, STAND_IN_BONE_HU, STAND_IN_SOFT_HU)
+    labels = anatomy.labels[inner]
+    bone = (labels > 0) & ~np.isin(labels, [LABELS[name] for name in CHANNELS])
+    values[inner] = np.where(bone, STAND_IN_BONE_HU, STAND_IN_SOFT_HU)
     return Volume(values, anatomy.grid, CtSource("stand-in", sha256=""))
 
 

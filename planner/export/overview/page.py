@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from planner.export.disclaimer import DISCLAIMER
+from planner.export.numbers import percent, placement_name
 from planner.export.overview import scene, slices, table, views
 from planner.export.overview.slices import INK, SHADE
 from planner.export.terminology import BONE, CANAL, FORAMEN, HIP, LUMBAR, NEEDLE
@@ -100,7 +101,7 @@ def brief(item: ScoredTrajectory) -> str:
     near = item.clearances.get(Structure.FORAMINA)
     if near is not None:
         parts.append(f"foramen {near.distance_mm:.1f} mm")
-    parts.append(f"breach {100 * item.breach_probability.get('any', 0.0):.1f} %")
+    parts.append(f"breach {percent(item.breach_probability.get('any', 0.0))} %")
     return ", ".join(parts)
 
 
@@ -128,7 +129,7 @@ def _header(figure: Figure, plan: Plan, shown: list[ScoredTrajectory]) -> None:
     _text(figure, MARGIN, top - 0.25, "   ".join(_clean(s) for s in lines if s), 6.5, color=MUTED)
     confidence = f"Anatomy {plan.anatomy.source}, confidence {plan.anatomy.confidence:.2f}"
     setting = f"{confidence}    needle {plan.configuration.needle}    placement error "
-    setting += plan.configuration.placement_error_preset.replace("_", " ")
+    setting += placement_name(plan.configuration.model_dump(mode="json"))
     _text(figure, WIDTH - MARGIN, top - 0.25, setting, 7.5, ha="right")
     series = f"series {plan.ct.series_instance_uid or 'without UID'}"
     _text(figure, 2.75, top, series, 6.0, color=MUTED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
+from planner.export.numbers import percent
 from planner.export.overview.slices import INK
 from planner.geometry.grid import Float
 from planner.model.anatomy import SIDES
@@ -77,7 +78,7 @@ def _row(item: ScoredTrajectory, plan: Plan) -> list[tuple[str, str]]:
     out += [_clearance(item, structure, key, plan) for structure, key in CLEARANCES]
     inclination, lateral, table = angles_deg(path.direction, plan.anatomy.frame.axes)
     figures = [
-        f"{100 * item.breach_probability.get('any', 0.0):.1f}",
+        percent(item.breach_probability.get("any", 0.0)),
         f"{path.intraosseous_length_mm:.0f}",
         f"{path.skin_to_tip_mm:.0f}",
         f"{inclination:+.0f}",

@@ -18,6 +18,7 @@ from jinja2 import Environment, StrictUndefined
 from planner.anatomy.fields import GUARDED
 from planner.export.entry_map import draw_entry_map
 from planner.export.guidance_words import guidance_lines
+from planner.export.numbers import percent, placement_words
 from planner.export.overview.slices import cut_masks
 from planner.export.overview.table import technique_words
 from planner.export.plan_document import PlanDocument, TrajectoryObject
@@ -30,6 +31,7 @@ from planner.model.trajectory import ScoredTrajectory, Structure, Technique
 from planner.model.volume import Volume
 from planner.scoring import explanations
 from planner.scoring.profile import clearance_profile
+from planner.scoring.slip import MOST_MM
 
 FILE_NAME = "report.html"
 NAMES = {
@@ -72,6 +74,7 @@ def report_text(
     """Build the report's HTML; see write_report."""
     folder = resources.files("planner.export.report")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["chance"] = percent
     template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
     entry_map = ""
     if plan.entry_map is not None:
@@ -81,6 +84,7 @@ def report_text(
         plan=document,
         grey_values=grey_values,
         facts=_facts(document),
+        gauge=document.config.get("needle", ""),
         clearance_names=list(NAMES.values()),
         rows=_rows(plan, document, volume, progress),
         entry_map=entry_map,
@@ -136,12 +140,14 @@ def _figures(item: ScoredTrajectory, values: TrajectoryObject) -> dict[str, Any]
         structures.append(
             {
                 "name": name,
-                "distance": f"{'▼ ' if structure in low else ''}{found.distance_mm:.1f}",
+                "distance": f"{'▼ ' if structure in low else ''}{found.distance_mm:z.1f}",
                 "depth": f"{found.depth_mm:.0f}",
-                "breach": f"{100 * chance:.1f}",
+                "breach": percent(chance),
             }
         )
     shown = values.measures.get("skin_in_view", 1.0) > 0
+    if values.guidance is not None:
+        shown = values.guidance.skin_in_view
     slip = values.measures.get("safe_entry_radius_mm")
     points = (values.skin_entry_mm, values.bone_entry_mm, values.tip_mm)
     return {
@@ -152,14 +158,21 @@ def _figures(item: ScoredTrajectory, values: TrajectoryObject) -> dict[str, Any]
         "level": values.level,
         "clearances": [row["distance"] for row in structures],
         "structures": structures,
-        "breach": f"{100 * values.breach_probability.any:.1f}",
+        "breach": percent(values.breach_probability.any),
         "bone": f"{values.intraosseous_length_mm:.0f}",
         "skin": f"{'' if shown else '>'}{values.skin_to_tip_mm:.0f}",
         "score": f"{values.score:.2f}",
-        "slip": f"{slip:.1f}" if slip is not None else "",
+        "slip": _slip(slip),
+        "skin_word": "skin" if shown else "leaves the CT at",
         "warnings": values.warnings,
         "points": [" ".join(f"{x:.1f}" for x in point) for point in points],
     }
+
+
+def _slip(radius_mm: float | None) -> str:
+    if radius_mm is None:
+        return ""
+    return f"{MOST_MM:g} or more" if radius_mm >= MOST_MM else f"up to {radius_mm:.1f}"
 
 
 def _below(line: str, item: ScoredTrajectory, structure: Structure) -> bool:
@@ -176,8 +189,8 @@ def _facts(document: PlanDocument) -> list[tuple[str, str]]:
         ("Voxels", f"{size}, {spacing} mm"),
         ("Series", ct.series_instance_uid),
         ("Anatomy", f"{document.anatomy.source}, confidence {document.anatomy.confidence:.2f}"),
-        ("Needle", document.trajectories[0].needle.gauge),
-        ("Placement error", str(document.config.get("placement_error_preset", ""))),
+        ("Needle", str(document.config.get("needle", ""))),
+        ("Placement error", placement_words(document.config)),
         ("Planned", document.provenance.created),
     ]
     return [(name, value) for name, value in facts if value]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from planner.export.overview import slices, views
 from planner.export.overview.slices import INK, SHADE, Masks
-from planner.export.overview.views import View, direction_letters
+from planner.export.overview.views import View
 from planner.export.terminology import FORAMEN, NEEDLE
 from planner.geometry.grid import Float
 from planner.geometry.radiograph import Beam, radiograph
@@ -134,7 +134,8 @@ class Radiographs:
 
     def _beam(self, view: BeamView, centre: Float) -> Beam:
         along = beam_along(view)
-        up = (0.0, 0.0, 1.0) if abs(along[2]) < 0.98 else (0.0, -1.0, 0.0)
+        # A beam along the patient turns the picture over its own end, never left for right.
+        up = (0.0, 0.0, 1.0) if abs(along[2]) < 0.98 else (0.0, np.sign(along[2]), 0.0)
         return Beam.towards(centre, along, up)
 
     def _sum(self, beam: Beam) -> NDArray[np.float32]:
@@ -181,18 +182,7 @@ class Radiographs:
         axes.set_xlim(-half, half)
         axes.set_ylim(-half, half)
         axes.set_axis_off()
-        for place, vector in (((0.015, 0.5), -beam.right), ((0.985, 0.5), beam.right)):
-            axes.text(
-                *place,
-                direction_letters(vector),
-                transform=axes.transAxes,
-                ha="left" if place[0] < 0.5 else "right",
-                va="center",
-                color="#ffd75f",
-                fontsize=6.5,
-                weight="bold",
-                path_effects=slices.halo(),
-            )
+        slices.draw_edges(axes, View(title, beam.centre, beam.right, beam.up), 6.5)
 
 
 def to_bytes(figure: Figure) -> bytes:

@@ -1,0 +1,42 @@
+"""Numbers as people read them, never rounded to a comfort that is not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from planner.model.configuration import PLACEMENT_ERRORS
+
+LEAST_SHOWN = 0.0005
+
+
+def percent(probability: float) -> str:
+    """Write a probability in percent with one decimal; what would read 0.0 is told as less."""
+    if 0 < probability < LEAST_SHOWN:
+        return "<0.1"
+    return f"{100 * probability:.1f}"
+
+
+def placement_name(config: dict[str, Any]) -> str:
+    """Name the placement error of a plan's configuration; a preset that was changed is none."""
+    name = str(config.get("placement_error_preset", ""))
+    preset = PLACEMENT_ERRORS.get(name)
+    error = config.get("placement_error", {})
+    if preset is None or any(error.get(k) != v for k, v in preset.model_dump(mode="json").items()):
+        return "own figures"
+    return name.replace("_", " ")
+
+
+def placement_words(config: dict[str, Any]) -> str:
+    """Say which placement error a plan was made for, by name and in figures."""
+    error = config.get("placement_error", {})
+    figures = ", ".join(
+        f"{words} {error[key]:g}{unit}"
+        for key, words, unit in (
+            ("entry_mm", "entry", " mm"),
+            ("angle_deg", "angle", "°"),
+            ("depth_mm", "depth", " mm"),
+            ("segmentation_mm", "borders", " mm"),
+        )
+        if key in error
+    )
+    return f"{placement_name(config)} (standard deviations: {figures})"
