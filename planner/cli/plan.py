@@ -128,7 +128,7 @@ def plan_command(
             jobs=jobs,
         )
         progress("write", 0.0)
-        write_plan(plan, volume, output, overwrite)
+        write_plan(plan, volume, output, overwrite, lambda part: progress("write", part))
     from planner.cli.tables import plan_table, show
     from planner.export.plan_json import plan_document
     from planner.scoring import explanations

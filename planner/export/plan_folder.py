@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -25,8 +26,14 @@ PLAN_FILES = (
 __all__ = ["PLAN_FILES", "check_folder", "write_plan"]
 
 
-def write_plan(plan: Plan, volume: Volume, folder: Path, overwrite: bool = False) -> None:
-    """Write a plan folder, whole or not at all.
+def write_plan(
+    plan: Plan,
+    volume: Volume,
+    folder: Path,
+    overwrite: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Write a plan folder, whole or not at all; progress: called with the part done, 0 to 1.
 
     Raises OutputError where the folder exists and overwrite is not given, or cannot be written.
     """
@@ -34,7 +41,7 @@ def write_plan(plan: Plan, volume: Volume, folder: Path, overwrite: bool = False
         segmentation_nrrd.FILE_NAME: partial(segmentation_nrrd.write_anatomy, plan.anatomy),
         OVERVIEW_FILE: partial(write_overview, plan, volume),
         plan_json.FILE_NAME: partial(plan_json.write_plan_json, plan),
-        report.FILE_NAME: partial(report.write_report, plan, volume),
+        report.FILE_NAME: partial(report.write_report, plan, volume, progress=progress),
     }
     if plan.entry_map is not None:
         writers[entry_map.MESH_FILE] = partial(entry_map.write_entry_mesh, plan)

@@ -90,7 +90,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
 
 @pytest.fixture(autouse=True)
 def quick_picture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    def draw(plan, volume, path: Path) -> None:
+    def draw(plan, volume, path: Path, progress=None) -> None:
         path.write_bytes(b"picture")
 
     monkeypatch.setattr("planner.export.plan_folder.write_overview", draw)

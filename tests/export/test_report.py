@@ -21,6 +21,7 @@ from planner.scoring.guidance import view_along
 from tests.export import toy
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
+SPACED = "skin entries are only 7 mm apart"
 NASTY = "<script>alert('x')</script> & \"Pelvis\""
 
 
@@ -54,11 +55,17 @@ def guided_plan() -> Plan:
         True, 12, 4.0, 10.0, -8.0, 5.0, 22.0, 30.0, 12.0, 45.0, 80.0, 100.0, barrel, views, "there"
     )
     items = toy.toy_ranked()[:2]
+    names = (items[0].id, items[1].id)
+    pairs = tuple(
+        NeedlePair(rank, PairKind.BILATERAL, names, 9.0, 8.0, 7.0, False, 0.0002, 0.5, (SPACED,))
+        for rank in (1, 2)
+    )
     first = replace(
         items[0], warnings=("foramen s1 left: clearance 3.0 mm is below the preferred",)
     )
     return toy.toy_plan(
         trajectories=(first, items[1]),
+        pairs=pairs,
         guidance={item.id: guidance for item in items},
         ct=replace(toy.toy_volume().source, series_description=NASTY),
     )
@@ -99,6 +106,11 @@ def test_warnings_come_first_and_unsoftened(made: SimpleNamespace) -> None:
     assert text.index(made.plan.warnings[-1]) < text.index("Ranked needle paths")
 
 
+def test_pairs_keep_their_warnings_and_small_risks(made: SimpleNamespace) -> None:
+    assert f"Pair 1, 2: {SPACED}" in made.reader.text
+    assert made.text.count("&lt;0.1") == 2
+
+
 def test_every_path_has_its_pictures_and_numbers(made: SimpleNamespace) -> None:
     pictures = [attributes for tag, attributes in made.reader.tags if tag == "img"]
     assert len(pictures) == 3 * len(made.document.trajectories)
@@ -118,7 +130,7 @@ def test_every_path_has_its_pictures_and_numbers(made: SimpleNamespace) -> None:
 
 
 def test_a_stand_in_for_the_ct_is_told() -> None:
-    plan = replace(guided_plan(), trajectories=guided_plan().trajectories[:1])
+    plan = replace(guided_plan(), trajectories=guided_plan().trajectories[:1], pairs=())
     text = report_text(plan, plan_document(plan), toy.toy_volume(), grey_values=False)
     assert "The CT was not given for this report" in text
     assert "Radiographs summed from the label map" in text

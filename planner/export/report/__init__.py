@@ -87,6 +87,7 @@ def report_text(
         gauge=document.config.get("needle", ""),
         clearance_names=list(NAMES.values()),
         rows=_rows(plan, document, volume, progress),
+        pair_warnings=_pair_warnings(document),
         entry_map=entry_map,
         sid=f"{SOURCE_TO_DETECTOR_MM:.0f}",
         soi=f"{SOURCE_TO_ISOCENTRE_MM:.0f}",
@@ -167,6 +168,15 @@ def _figures(item: ScoredTrajectory, values: TrajectoryObject) -> dict[str, Any]
         "warnings": values.warnings,
         "points": [" ".join(f"{x:.1f}" for x in point) for point in points],
     }
+
+
+def _pair_warnings(document: PlanDocument) -> list[str]:
+    """Warnings of pairs, each once with the ranks that it holds for."""
+    found: dict[str, list[str]] = {}
+    for pair in document.pairs:
+        for line in pair.warnings:
+            found.setdefault(line, []).append(str(pair.rank))
+    return [f"Pair {', '.join(ranks)}: {line}" for line, ranks in found.items()]
 
 
 def _slip(radius_mm: float | None) -> str:

@@ -7,7 +7,6 @@ state.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,7 +29,7 @@ from planner.model.volume import Volume
 from planner.scoring.profile import Profile
 
 DPI = 110
-SLICE_IN = 2.55
+WIDTH_IN, TITLE_IN, GAP_IN = 9.0, 0.22, 0.04
 ALONG_MM, ACROSS_MM = 90.0, 60.0
 FIELD_MM, PIXELS = 190.0, 220
 BEAM_NAMES = {"ap": "AP", "outlet": "outlet", "inlet": "inlet", "lateral": "lateral"}
@@ -48,16 +47,18 @@ MOST_MM = 15.0
 def slice_figure(item: ScoredTrajectory, anatomy: Anatomy, volume: Volume, masks: Masks) -> Figure:
     """Two planes along the needle, then across it at bone entry, mid-path and tip."""
     path = item.trajectory
-    figure = _dark(5 * SLICE_IN, SLICE_IN + 0.25)
+    small, large = WIDTH_IN / 3, WIDTH_IN / 2
+    figure = _dark(WIDTH_IN, small + large + 2 * TITLE_IN)
     along = (views.across_needle(path, anatomy), views.beside_needle(path, anatomy))
     for column, view in enumerate(along):
-        axes = _panel(figure, column, f"along: {view.name}")
+        place = (column * large, small + TITLE_IN)
+        axes = _panel(figure, place, large, f"along: {view.name}")
         slices.draw_slice(axes, view, volume, masks, ALONG_MM, 6.5)
         slices.draw_needle(axes, view, path)
     places = {"bone entry": 0.0, "mid-path": 0.5, "tip": 1.0}
-    for column, (name, part) in enumerate(places.items(), start=2):
+    for column, (name, part) in enumerate(places.items()):
         point = path.bone_entry + part * (path.tip - path.bone_entry)
-        axes = _panel(figure, column, f"across, at the {name}")
+        axes = _panel(figure, (column * small, 0.0), small, f"across, at the {name}")
         slices.draw_slice(axes, square_view(path, anatomy, point), volume, masks, ACROSS_MM, 6.5)
         ring = Circle((0, 0), path.needle.radius_mm, fill=False, ec=NEEDLE, lw=1.4)
         axes.add_patch(ring)
@@ -120,7 +121,8 @@ class Radiographs:
 
     def figure(self, item: ScoredTrajectory, guidance: Guidance) -> Figure:
         """AP, outlet, inlet, lateral and down the barrel, with needle and foramina drawn in."""
-        figure = _dark(5 * SLICE_IN, SLICE_IN + 0.25)
+        size = WIDTH_IN / 3
+        figure = _dark(WIDTH_IN, 2 * (size + TITLE_IN))
         for column, (name, title) in enumerate(BEAM_NAMES.items()):
             beam = self._beam(guidance.views[name], self._centre)
             key = (guidance.views[name].rotation_deg, guidance.views[name].tilt_deg)
@@ -150,7 +152,9 @@ class Radiographs:
         image: NDArray[np.float32],
         path: Trajectory,
     ) -> None:
-        axes = _panel(figure, column, title)
+        size = WIDTH_IN / 3
+        row = 1 - column // 3
+        axes = _panel(figure, (column % 3 * size, row * (size + TITLE_IN)), size, title)
         half = FIELD_MM / 2
         edge = PIXELS // 5  # the window is set by the middle, where the sacrum is
         low, high = np.percentile(image[edge:-edge, edge:-edge], (2, 99.5))
@@ -198,15 +202,12 @@ def _dark(width: float, height: float) -> Figure:
     return figure
 
 
-def _panel(figure: Figure, column: int, title: str) -> Axes:
+def _panel(figure: Figure, corner: tuple[float, float], size_in: float, title: str) -> Axes:
+    """Make a square panel with a title; corner: its left and lower edge, inches."""
     width, height = figure.get_size_inches()
-    gap = 0.05
-    box: Sequence[float] = (
-        (column * SLICE_IN + gap) / width,
-        gap / height,
-        (SLICE_IN - 2 * gap) / width,
-        (SLICE_IN - 2 * gap) / height,
-    )
-    axes = figure.add_axes((box[0], box[1], box[2], box[3]), facecolor=SHADE)
-    axes.set_title(title, color=INK, fontsize=7, pad=3)
+    side = size_in - 2 * GAP_IN
+    left, bottom = corner[0] + GAP_IN, corner[1] + GAP_IN
+    box = (left / width, bottom / height, side / width, side / height)
+    axes = figure.add_axes(box, facecolor=SHADE)
+    axes.set_title(title, color=INK, fontsize=7.5, pad=3)
     return axes
