@@ -15,6 +15,7 @@ from planner.export.plan_reading import plan_of
 from planner.export.report import report_text
 from planner.export.report.pictures import beam_along, square_view
 from planner.model.guidance import BeamView, Guidance
+from planner.model.pair import NeedlePair, PairKind
 from planner.model.plan import Plan
 from planner.model.trajectory import Technique
 from planner.scoring.guidance import view_along
