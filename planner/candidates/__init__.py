@@ -16,7 +16,7 @@ from planner.anatomy.levels import SideLandmarks, side_landmarks
 from planner.anatomy.needles import poses, unit
 from planner.candidates import long_axis, s2_entry, s2_s3_entry, short_axis
 from planner.candidates.mapping import map_entries
-from planner.candidates.search import Lines, Setting, search
+from planner.candidates.search import DECIMALS_MM, Lines, Setting, search
 from planner.candidates.windows import (
     Window,
     bone_rules,
@@ -43,8 +43,6 @@ Target = Float | tuple[NDArray[np.bool_], Grid]
 
 # A mask is thinned to about this many points; the nearest one is what a tip is measured to.
 TARGET_POINTS = 400
-DECIMALS_MM = 3
-"""Of points in a plan's file: a micrometre."""
 
 __all__ = ["WINDOWS", "Target", "belongs", "entry_map", "propose", "target_points"]
 
@@ -81,7 +79,6 @@ def entry_map(anatomy: Anatomy, volume: Volume, configuration: Configuration) ->
 def _trajectories(setting: Setting, side: Side, window: Window, lines: Lines) -> list[Trajectory]:
     if len(lines.value) == 0:
         return []
-    # What is measured is what a plan's file will hold, so that it measures the same again.
     entries, tips = np.round(lines.entries, DECIMALS_MM), np.round(lines.tips, DECIMALS_MM)
     reach = setting.configuration.limits.skin_to_tip_mm
     skin = way_out(setting.body, entries, unit(tips - entries), reach).skin

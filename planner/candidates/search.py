@@ -63,6 +63,8 @@ NEAR_MISSES = 3
 STEPS = ((2.0, 4.0), (1.0, 2.0), (0.5, 1.0), (0.25, 0.5))
 ROUNDS_PER_STEP = 10
 LEAST_GAIN = 1e-6
+# What is judged is what a plan's file will hold, to a micrometre: it measures the same again.
+DECIMALS_MM = 3
 # More z than this is no longer bought at the price of a target's distance (a breach below 0.2 %).
 ENOUGH_Z = 3.0
 TARGET_MM_PER_Z = 5.0
@@ -317,7 +319,7 @@ def _greedy(
 
 def _refine(setting: Setting, landmarks: SideLandmarks, window: Window, starts: Lines) -> Lines:
     """Pattern search: move tips along three axes and turn directions about two."""
-    tips, along = starts.tips.copy(), unit(starts.tips - starts.entries)
+    tips, along = np.round(starts.tips, DECIMALS_MM), unit(starts.tips - starts.entries)
     value, entries = _evaluate(setting, landmarks, window, tips, along)
     fallback = ~np.isfinite(value)
     entries[fallback] = starts.entries[fallback]
@@ -368,7 +370,7 @@ def _moves(
     for pivot in (0.0, 0.5, 1.0):  # part of the way from tip to entry
         moved_tips += [tips + pivot * lengths[:, None] * (turn - along) for turn in turns]
         moved_along += turns
-    return np.stack(moved_tips, axis=1), np.stack(moved_along, axis=1)
+    return np.round(np.stack(moved_tips, axis=1), DECIMALS_MM), np.stack(moved_along, axis=1)
 
 
 def _evaluate(
@@ -384,6 +386,7 @@ def _evaluate(
     least_value: (N,) what is of no use at or below this is -inf too, and costs less.
     """
     entries, plain = line_entries(setting.fields, tips, along)
+    entries = np.round(entries, DECIMALS_MM)
     value = np.full(len(tips), -np.inf)
     rows = np.flatnonzero(plain & (np.linalg.norm(tips - entries, axis=1) > 1.0))
     if len(rows) == 0:
