@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,13 @@ def report_command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the file given with --output.")
     ] = False,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Print it to a .pdf beside it, too (extra: planner[pdf]).")
+    ] = False,
+    identify: Annotated[
+        bool,
+        typer.Option("--identify", help="Name the patient in it, from --ct. Left out otherwise."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Make the report of a plan folder again.
@@ -29,27 +37,42 @@ def report_command(
     The figures are those of plan.json. Without the CT, pictures show the bones of the label map
     only, and say so.
     """
-    from planner.export.atomic import check_file, write_file
+    from planner.errors import ConfigurationError
+    from planner.export.atomic import check_file, write_files
     from planner.export.report import FILE_NAME, write_report
-    from planner.pipeline import OpenPlan
+    from planner.export.report.pdf import weasyprint
 
     target = plan_dir / FILE_NAME if output is None else output
-    check_file(target, overwrite or output is None)
+    print_to = target.with_suffix(".pdf") if pdf else None
+    targets = [target] if print_to is None else [target, print_to]
+    for each in targets:
+        check_file(each, overwrite or output is None)
+    if identify and ct is None:
+        raise ConfigurationError("--identify takes the name from the CT; give it with --ct.")
+    if pdf:
+        weasyprint()  # a refusal comes before the work, not after it
     with progress_bar(quiet) as progress:
         progress("open", 0.0)
+        from planner.pipeline import OpenPlan
+        from planner.reading import read_identity
+
         opened = OpenPlan.of(plan_dir, ct=ct)
         plan = opened.plan(plan_dir)
+        series = opened.document.ct.series_instance_uid
+        identity = read_identity(ct, series) if ct is not None and identify else None
 
-        def write(path: Path) -> None:
+        def write(paths: Sequence[Path]) -> None:
             write_report(
                 plan,
                 opened.ground,
-                path,
+                paths[0],
                 document=opened.document,
                 grey_values=opened.volume is not None,
+                identity=identity,
+                pdf=paths[1] if pdf else None,
                 progress=lambda part: progress("report", part),
             )
 
-        write_file(target, write)
+        write_files(targets, write)
     if not quiet:
-        typer.echo(f"Written: {target}")
+        typer.echo(f"Written: {', '.join(str(each) for each in targets)}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from planner.errors import OutputError
@@ -52,15 +52,27 @@ def check_file(path: Path, overwrite: bool) -> None:
 
 def write_file(path: Path, writer: Writer) -> None:
     """Write one file; what stood there before stays until the new one is whole."""
-    part = path.with_name(_hidden(path.name))
+    write_files((path,), lambda parts: writer(parts[0]))
+
+
+def write_files(paths: Sequence[Path], writer: Callable[[Sequence[Path]], None]) -> None:
+    """Write files that belong together, in one go: none takes its place before all are whole.
+
+    writer: called with where to write each; a part keeps the suffix of its file.
+    """
+    parts = [path.with_name(_hidden(path.stem) + path.suffix) for path in paths]
+    here = paths[0]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        writer(part)
-        part.replace(path)
+        for here in paths:
+            here.parent.mkdir(parents=True, exist_ok=True)
+        writer(parts)
+        for here, part in zip(paths, parts, strict=True):
+            part.replace(here)
     except OSError as error:
-        raise _refusal(path, error) from error
+        raise _refusal(here, error) from error
     finally:
-        part.unlink(missing_ok=True)
+        for part in parts:
+            part.unlink(missing_ok=True)
 
 
 def write_folder(

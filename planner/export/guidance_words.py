@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from planner.export.names import BEAMS
 from planner.model.guidance import BeamView, Guidance
 
 MOST_TILT_DEG = 30.0
@@ -18,8 +19,7 @@ def guidance_lines(item: Guidance, *, skin_known: bool = True) -> list[tuple[str
         ("CT", _ct(item, skin_known)),
         ("C-arm, down the barrel", _beam(item.down_the_barrel)),
     ]
-    names = {"ap": "AP", "outlet": "outlet", "inlet": "inlet", "lateral": "lateral"}
-    lines += [(f"C-arm, {names[name]}", _beam(view)) for name, view in item.views.items()]
+    lines += [(f"C-arm, {BEAMS[name]}", _beam(view)) for name, view in item.views.items()]
     return lines
 
 

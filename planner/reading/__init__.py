@@ -12,12 +12,13 @@ from pathlib import Path
 
 from planner.errors import UnsuitableCtError
 from planner.model.volume import Volume
+from planner.reading.identity import read_identity
 from planner.reading.images import read_image
 from planner.reading.inspect import SeriesReport, inspect_ct
 from planner.reading.series import read_series
 from planner.reading.source import opened
 
-__all__ = ["SeriesReport", "inspect_ct", "read_ct"]
+__all__ = ["SeriesReport", "inspect_ct", "read_ct", "read_identity"]
 
 
 def read_ct(

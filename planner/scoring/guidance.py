@@ -81,6 +81,13 @@ def view_along(along: Float) -> BeamView:
     return BeamView(rotation, -float(np.degrees(np.arcsin(np.clip(along[2], -1.0, 1.0)))))
 
 
+def beam_along(view: BeamView) -> Float:
+    """(3,) unit vector from the viewer's side to the source of a view: view_along undone."""
+    turn, tilt = np.radians(view.rotation_deg), np.radians(view.tilt_deg)
+    flat = np.cos(tilt)
+    return np.array([-np.sin(turn) * flat, -np.cos(turn) * flat, -np.sin(tilt)])
+
+
 def sacral_views(anatomy: Anatomy) -> dict[str, BeamView]:
     """Beams that show this sacrum from the front, en face, from above and from the side.
 

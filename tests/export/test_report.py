@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from pypdf import PdfReader
 
+from planner.errors import ConfigurationError
 from planner.export.disclaimer import DISCLAIMER
+from planner.export.overview.views import square_view
 from planner.export.plan_json import plan_document
 from planner.export.plan_reading import plan_of
-from planner.export.report import report_text
-from planner.export.report.pictures import beam_along, square_view
+from planner.export.report import report_text, write_report
+from planner.export.report.pdf import SCRIPTS, weasyprint
+from planner.export.viewer import library, script_policy
 from planner.model.guidance import BeamView, Guidance
 from planner.model.pair import NeedlePair, PairKind
 from planner.model.plan import Plan
 from planner.model.trajectory import Technique
-from planner.scoring.guidance import view_along
+from planner.scoring.guidance import beam_along, view_along
 from tests.export import toy
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
@@ -44,7 +50,7 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] not in ("style", "script"):
             self.text += data
 
 
@@ -82,12 +88,18 @@ def made() -> SimpleNamespace:
     return SimpleNamespace(plan=plan, document=document, text=text, reader=reader)
 
 
-def test_nothing_comes_from_outside_and_nothing_runs(made: SimpleNamespace) -> None:
+def test_nothing_comes_from_outside_and_only_its_own_scripts_run(made: SimpleNamespace) -> None:
     assert made.reader.open == []
-    assert "http:" not in made.text
-    assert "https:" not in made.text
+    still = SCRIPTS.sub("", made.text)
+    assert "http:" not in still
+    assert "https:" not in still
     tags = [tag for tag, _ in made.reader.tags]
-    assert not {"script", "iframe", "object", "form", "base"} & set(tags)
+    assert not {"iframe", "object", "form", "base"} & set(tags)
+    scripts = re.findall(r"<script>(.*?)</script>", made.text, re.DOTALL)
+    assert tuple(scripts) == library().scripts
+    policy = next(a["content"] for tag, a in made.reader.tags if "http-equiv" in a)
+    assert policy.startswith("default-src 'none';")
+    assert policy.endswith("script-src " + script_policy(scripts))
     for tag, attributes in made.reader.tags:
         if "src" in attributes:
             assert (attributes["src"] or "").startswith("data:image/webp;base64,")
@@ -114,7 +126,7 @@ def test_pairs_keep_their_warnings_and_small_risks(made: SimpleNamespace) -> Non
 
 def test_every_path_has_its_pictures_and_numbers(made: SimpleNamespace) -> None:
     pictures = [attributes for tag, attributes in made.reader.tags if tag == "img"]
-    assert len(pictures) == 3 * len(made.document.trajectories)
+    assert len(pictures) == 2 + 3 * len(made.document.trajectories)
     assert all(attributes["alt"] for attributes in pictures)
     ids = [attributes.get("id") for _, attributes in made.reader.tags]
     for item in made.document.trajectories:
@@ -127,7 +139,7 @@ def test_every_path_has_its_pictures_and_numbers(made: SimpleNamespace) -> None:
             assert any(cell.endswith(f"{clearance.distance_mm:.1f}") for cell in cells)
         assert f"{100 * item.breach_probability.any:.1f}" in cells
     assert "▼ 3.0" in made.text
-    assert made.text.count("▼") == 3  # the note, the table, and the path's own table
+    assert SCRIPTS.sub("", made.text).count("▼") == 3  # the note, the table, and the path's own table
 
 
 def test_a_stand_in_for_the_ct_is_told() -> None:
@@ -140,6 +152,35 @@ def test_a_stand_in_for_the_ct_is_told() -> None:
 def test_a_saved_plan_comes_back_whole(made: SimpleNamespace) -> None:
     back = plan_of(made.document, made.plan.anatomy, made.plan.ct_grid)
     assert plan_document(back) == made.document
+
+
+def test_nobody_is_named_unless_asked_for(made: SimpleNamespace) -> None:
+    assert "Patient ID" not in made.reader.text
+    plan = replace(guided_plan(), trajectories=guided_plan().trajectories[:1], pairs=())
+    names = {"Patient": "Roe <b>", "Patient ID": "4711"}
+    text = report_text(plan, plan_document(plan), toy.toy_volume(), identity=names)
+    assert "Roe &lt;b&gt;" in text
+    assert text.index("4711") < text.index("Warnings")
+
+
+def test_a_pdf_holds_the_same_words(tmp_path: Path) -> None:
+    pytest.importorskip("weasyprint", exc_type=(ImportError, OSError))
+    plan = replace(guided_plan(), trajectories=guided_plan().trajectories[:1], pairs=())
+    page, printed = tmp_path / "r.html", tmp_path / "r.pdf"
+    write_report(plan, toy.toy_volume(), page, pdf=printed)
+    sheets = [sheet.extract_text() for sheet in PdfReader(printed).pages]
+    assert "not a medical device" in sheets[0]
+    words = " ".join("".join(sheets).split())
+    assert "How it was computed" in words
+    assert plan.trajectories[0].id in words
+    assert "K3D" not in words
+    assert printed.stat().st_size < 2e6
+
+
+def test_a_pdf_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    with pytest.raises(ConfigurationError, match=r"planner\[pdf\]"):
+        weasyprint()
 
 
 @pytest.mark.parametrize("view", [(0, 0), (30, -20), (-75, 40), (10, 80)])

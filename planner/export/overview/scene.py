@@ -50,11 +50,11 @@ def render(
     _add(renderer, to_polydata(surface.vertices, surface.faces), COLOURS["sacrum"], "sacrum")
     for name, (mask, grid) in masks.parts.items():
         if name != "sacrum":
-            vertices, faces = _smooth_surface(mask, grid, coarse=name.startswith(("hip", "l5")))
+            vertices, faces = smooth_surface(mask, grid, coarse=name.startswith(("hip", "l5")))
             if len(faces):
                 _add(renderer, to_polydata(vertices, faces), COLOURS[name], name)
     for path in paths:
-        _add(renderer, _tube(hub_point(path), path.tip, path.needle.radius_mm), NEEDLE, "needle")
+        _add(renderer, tube(hub_point(path), path.tip, path.needle.radius_mm), NEEDLE, "needle")
     _aim(renderer.GetActiveCamera(), view, height_mm)
     renderer.ResetCameraClippingRange()
     return _capture(renderer, size)
@@ -84,9 +84,13 @@ def _add(renderer: vtk.vtkRenderer, data: vtk.vtkPolyData, colour: Colour, name:
     renderer.AddActor(actor)
 
 
-def _smooth_surface(
+def smooth_surface(
     mask: NDArray[np.uint8], grid: Grid, coarse: bool
 ) -> tuple[Float, NDArray[np.int64]]:
+    """Triangulate a mask for the eye: (V, 3) patient points, mm, and (F, 3) triangles.
+
+    coarse: thin the mask first, for bones in the background.
+    """
     if coarse:
         step = np.maximum(np.round(COARSE_MM / grid.spacing_mm), 1).astype(int)
         mask = np.ascontiguousarray(mask[:: step[0], :: step[1], :: step[2]])
@@ -97,7 +101,8 @@ def _smooth_surface(
     return isosurface(0.5 - soft, grid)
 
 
-def _tube(start: Float, stop: Float, radius_mm: float) -> vtk.vtkPolyData:
+def tube(start: Float, stop: Float, radius_mm: float) -> vtk.vtkPolyData:
+    """Make the closed surface of a needle between two (3,) points."""
     line = vtk.vtkLineSource()
     line.SetPoint1(*(float(v) for v in start))
     line.SetPoint2(*(float(v) for v in stop))

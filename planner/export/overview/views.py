@@ -25,6 +25,10 @@ SECOND_LETTER = 0.34
 # foramina were not found.
 TYPICAL_LEVEL_MM = {"S1": -18.0, "S2": -45.0}
 
+# Below this part of "cranial" left square to a needle, the needle runs within 12 degrees of the
+# patient's axis and the direction of what is left is a matter of rounding: the front is up then.
+LEAST_UP = 0.2
+
 # Bone within this distance of a plane decides where the picture is centred.
 BONE_SLAB_MM = 4.0
 
@@ -138,6 +142,20 @@ def beside_needle(path: Trajectory, anatomy: Anatomy) -> View:
     up = up / np.linalg.norm(up)
     middle = (path.bone_entry + path.tip) / 2.0
     return View("needle, sagittal", middle, np.cross(up, normal), up)
+
+
+def square_view(path: Trajectory, anatomy: Anatomy, point: Float) -> View:
+    """Cut square to a needle at a (3,) point, as seen from its hub."""
+    along = path.direction
+    up = _square_to(anatomy.frame.axes[:, 2], along)
+    if np.linalg.norm(up) < LEAST_UP:
+        up = _square_to(-anatomy.frame.axes[:, 1], along)
+    up = up / np.linalg.norm(up)
+    return View("across", np.asarray(point, float), np.cross(along, up), up)
+
+
+def _square_to(direction: Float, along: Float) -> Float:
+    return np.asarray(direction - (direction @ along) * along)
 
 
 def _bone_middle(anatomy: Anatomy, axis: int, height: float) -> Float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,16 @@ from jinja2 import Environment, StrictUndefined
 from planner.anatomy.fields import GUARDED
 from planner.export.entry_map import draw_entry_map
 from planner.export.guidance_words import guidance_lines
+from planner.export.names import STRUCTURES
 from planner.export.numbers import percent, placement_words
-from planner.export.overview.slices import cut_masks
+from planner.export.overview.slices import Masks, cut_masks
 from planner.export.overview.table import technique_words
 from planner.export.plan_document import PlanDocument, TrajectoryObject
 from planner.export.plan_json import plan_document
 from planner.export.plan_reading import guidance_of, scored_of
 from planner.export.report import pictures
+from planner.export.report.pdf import write_pdf
+from planner.export.report.space import build_space
 from planner.geometry.radiograph import SOURCE_TO_DETECTOR_MM, SOURCE_TO_ISOCENTRE_MM
 from planner.model.plan import Plan
 from planner.model.trajectory import ScoredTrajectory, Structure, Technique
@@ -34,14 +37,6 @@ from planner.scoring.profile import clearance_profile
 from planner.scoring.slip import MOST_MM
 
 FILE_NAME = "report.html"
-NAMES = {
-    Structure.FORAMINA: "foramina",
-    Structure.CANAL: "canal",
-    Structure.ANTERIOR: "anterior cortex",
-    Structure.SACROILIAC: "sacroiliac joint",
-    Structure.SUPERIOR: "superior cortex",
-}
-
 Progress = Callable[[float], None]
 
 
@@ -52,16 +47,22 @@ def write_report(
     *,
     document: PlanDocument | None = None,
     grey_values: bool = True,
+    identity: Mapping[str, str] | None = None,
+    pdf: Path | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Write the report of a plan to an HTML file.
 
     volume: the CT planned on, for the pictures. document: plan.json as it was saved; None where the
     plan is new. grey_values: False where volume only stands in for a CT that was not given.
+    identity: what names the patient, where the user asked for it. pdf: also print it to this file.
     progress: called with the part done, 0 to 1.
     """
     saved = plan_document(plan) if document is None else document
-    path.write_text(report_text(plan, saved, volume, grey_values, progress), encoding="utf-8")
+    text = report_text(plan, saved, volume, grey_values, identity, progress)
+    path.write_text(text, encoding="utf-8")
+    if pdf is not None:
+        write_pdf(text, pdf)
 
 
 def report_text(
@@ -69,6 +70,7 @@ def report_text(
     document: PlanDocument,
     volume: Volume,
     grey_values: bool = True,
+    identity: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> str:
     """Build the report's HTML; see write_report."""
@@ -76,6 +78,9 @@ def report_text(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["chance"] = percent
     template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
+    items = [scored_of(values) for values in document.trajectories]
+    masks = cut_masks(plan.anatomy.labels, plan.anatomy.grid)
+    space = build_space(items, plan.anatomy, volume, masks)
     entry_map = ""
     if plan.entry_map is not None:
         entry_map = _embedded(pictures.to_bytes(draw_entry_map(plan)))
@@ -83,12 +88,15 @@ def report_text(
         style=(folder / "style.css").read_text(encoding="utf-8"),
         plan=document,
         grey_values=grey_values,
+        identity=dict(identity or {}),
         facts=_facts(document),
         gauge=document.config.get("needle", ""),
-        clearance_names=list(NAMES.values()),
-        rows=_rows(plan, document, volume, progress),
+        clearance_names=list(STRUCTURES.values()),
+        rows=_rows(plan, document, volume, items, masks, progress),
         pair_warnings=_pair_warnings(document),
         entry_map=entry_map,
+        space=space,
+        stills=[(title, _embedded(data)) for title, data in space.stills],
         sid=f"{SOURCE_TO_DETECTOR_MM:.0f}",
         soi=f"{SOURCE_TO_ISOCENTRE_MM:.0f}",
         method=_method(document),
@@ -99,13 +107,16 @@ def report_text(
 
 
 def _rows(
-    plan: Plan, document: PlanDocument, volume: Volume, progress: Progress | None
+    plan: Plan,
+    document: PlanDocument,
+    volume: Volume,
+    items: Sequence[ScoredTrajectory],
+    masks: Masks,
+    progress: Progress | None,
 ) -> list[dict[str, Any]]:
     """Everything the page shows of each trajectory, best first."""
     anatomy = plan.anatomy
-    masks = cut_masks(anatomy.labels, anatomy.grid)
     radiographs = pictures.Radiographs(anatomy, volume)
-    items = [scored_of(values) for values in document.trajectories]
     why = ["", *explanations(items)]
     rows = []
     for number, (item, values) in enumerate(zip(items, document.trajectories, strict=True)):
@@ -135,7 +146,7 @@ def _figures(item: ScoredTrajectory, values: TrajectoryObject) -> dict[str, Any]
     for structure in GUARDED:
         found = getattr(values.clearance, structure.value)
         chance = getattr(values.breach_probability, structure.value)
-        name = NAMES[structure]
+        name = STRUCTURES[structure]
         if structure is Structure.FORAMINA:
             name = f"{name} ({found.structure.replace('_', ' ')})"
         structures.append(
@@ -220,9 +231,8 @@ def _method(document: PlanDocument) -> list[tuple[str, str]]:
 
 def _confidence(document: PlanDocument) -> str:
     order = sorted(document.anatomy.confidences.items(), key=lambda pair: (pair[1], pair[0]))
-    return (
-        ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in order) or "not given"
-    )
+    words = [f"{name.replace('_', ' ')} {value:.2f}" for name, value in order]
+    return ", ".join(words) or "not given"
 
 
 def _listed(values: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from numpy.typing import NDArray
 
+from planner.export.names import BEAMS, STRUCTURES
 from planner.export.overview import slices, views
 from planner.export.overview.slices import INK, SHADE, Masks
 from planner.export.overview.views import View
@@ -26,22 +27,24 @@ from planner.model.configuration import Configuration
 from planner.model.guidance import BeamView, Guidance
 from planner.model.trajectory import ScoredTrajectory, Structure, Trajectory
 from planner.model.volume import Volume
+from planner.scoring.guidance import beam_along
 from planner.scoring.profile import Profile
 
 DPI = 110
 WIDTH_IN, TITLE_IN, GAP_IN = 9.0, 0.22, 0.04
 ALONG_MM, ACROSS_MM = 90.0, 60.0
 FIELD_MM, PIXELS = 190.0, 220
-BEAM_NAMES = {"ap": "AP", "outlet": "outlet", "inlet": "inlet", "lateral": "lateral"}
 STYLES = {
-    Structure.FORAMINA: ("foramina", "#b58900", "-"),
-    Structure.CANAL: ("canal", "#2171b5", "--"),
-    Structure.ANTERIOR: ("anterior cortex", "#238b45", "-."),
-    Structure.SACROILIAC: ("sacroiliac joint", "#984ea3", ":"),
-    Structure.SUPERIOR: ("superior cortex", "#555555", (0, (1, 1))),
+    Structure.FORAMINA: ("#b58900", "-"),
+    Structure.CANAL: ("#2171b5", "--"),
+    Structure.ANTERIOR: ("#238b45", "-."),
+    Structure.SACROILIAC: ("#984ea3", ":"),
+    Structure.SUPERIOR: ("#555555", (0, (1, 1))),
 }
 """Colour and dash of each line: told apart without colour, too."""
 MOST_MM = 15.0
+# A beam within 11 degrees of the patient's axis has no steady "up" towards the head.
+STEEPEST = 0.98
 
 
 def slice_figure(item: ScoredTrajectory, anatomy: Anatomy, volume: Volume, masks: Masks) -> Figure:
@@ -59,21 +62,12 @@ def slice_figure(item: ScoredTrajectory, anatomy: Anatomy, volume: Volume, masks
     for column, (name, part) in enumerate(places.items()):
         point = path.bone_entry + part * (path.tip - path.bone_entry)
         axes = _panel(figure, (column * small, 0.0), small, f"across, at the {name}")
-        slices.draw_slice(axes, square_view(path, anatomy, point), volume, masks, ACROSS_MM, 6.5)
+        slices.draw_slice(
+            axes, views.square_view(path, anatomy, point), volume, masks, ACROSS_MM, 6.5
+        )
         ring = Circle((0, 0), path.needle.radius_mm, fill=False, ec=NEEDLE, lw=1.4)
         axes.add_patch(ring)
     return figure
-
-
-def square_view(path: Trajectory, anatomy: Anatomy, point: Float) -> View:
-    """Cut square to a needle at a (3,) point, as seen from its hub."""
-    cranial, along = anatomy.frame.axes[:, 2], path.direction
-    up = cranial - (cranial @ along) * along
-    if np.linalg.norm(up) < 0.2:
-        up = -anatomy.frame.axes[:, 1]
-        up = up - (up @ along) * along
-    up = up / np.linalg.norm(up)
-    return View("across", np.asarray(point, float), np.cross(along, up), up)
 
 
 def profile_figure(
@@ -83,9 +77,11 @@ def profile_figure(
     figure = Figure(figsize=(7.2, 2.7), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.08, 0.17, 0.66, 0.78))
-    for structure, (name, colour, dash) in STYLES.items():
+    for structure, (colour, dash) in STYLES.items():
         values = np.minimum(profile.distances[structure], MOST_MM)
-        axes.plot(profile.depths, values, color=colour, ls=dash, lw=1.6, label=name)
+        axes.plot(
+            profile.depths, values, color=colour, ls=dash, lw=1.6, label=STRUCTURES[structure]
+        )
         least = item.clearances[structure]
         if least.distance_mm < MOST_MM:
             axes.plot(least.depth_mm, least.distance_mm, "o", color=colour, ms=4)
@@ -103,13 +99,6 @@ def profile_figure(
     return figure
 
 
-def beam_along(view: BeamView) -> Float:
-    """(3,) unit vector from the viewer's side to the source of a C-arm's view."""
-    turn, tilt = np.radians(view.rotation_deg), np.radians(view.tilt_deg)
-    flat = np.cos(tilt)
-    return np.array([-np.sin(turn) * flat, -np.cos(turn) * flat, -np.sin(tilt)])
-
-
 class Radiographs:
     """Radiographs of one patient; those that all needles share are summed once."""
 
@@ -123,7 +112,7 @@ class Radiographs:
         """AP, outlet, inlet, lateral and down the barrel, with needle and foramina drawn in."""
         size = WIDTH_IN / 3
         figure = _dark(WIDTH_IN, 2 * (size + TITLE_IN))
-        for column, (name, title) in enumerate(BEAM_NAMES.items()):
+        for column, (name, title) in enumerate(BEAMS.items()):
             beam = self._beam(guidance.views[name], self._centre)
             key = (guidance.views[name].rotation_deg, guidance.views[name].tilt_deg)
             if key not in self._shared:
@@ -137,7 +126,7 @@ class Radiographs:
     def _beam(self, view: BeamView, centre: Float) -> Beam:
         along = beam_along(view)
         # A beam along the patient turns the picture over its own end, never left for right.
-        up = (0.0, 0.0, 1.0) if abs(along[2]) < 0.98 else (0.0, np.sign(along[2]), 0.0)
+        up = (0.0, 0.0, 1.0) if abs(along[2]) < STEEPEST else (0.0, np.sign(along[2]), 0.0)
         return Beam.towards(centre, along, up)
 
     def _sum(self, beam: Beam) -> NDArray[np.float32]:
