@@ -102,3 +102,21 @@ def test_another_ct_is_refused(planned: SimpleNamespace, tmp_path: Path) -> None
     sitk.WriteImage(image + 1, str(tmp_path / "other.nrrd"))
     with pytest.raises(ConfigurationError, match="is not the CT of this plan"):
         OpenPlan.of(planned.folder, ct=tmp_path / "other.nrrd")
+
+
+def test_the_report_is_made_again_beside_the_plan(planned: SimpleNamespace, tmp_path: Path) -> None:
+    target = tmp_path / "mine.html"
+    arguments = ["report", str(planned.folder), "--output", str(target), "--quiet"]
+    nameless = CliRunner().invoke(app, [*arguments, "--identify"])
+    assert nameless.exit_code == 2
+    assert "give it with --ct" in nameless.output
+    volume = CliRunner().invoke(app, [*arguments, "--identify", "--ct", str(planned.ct)])
+    assert volume.exit_code == 2
+    assert "names no patient" in volume.output
+    assert list(tmp_path.iterdir()) == []
+    made = CliRunner().invoke(app, [*arguments, "--ct", str(planned.ct)])
+    assert made.exit_code == 0, made.output
+    assert planned.plan.trajectories[0].id in target.read_text(encoding="utf-8")
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code == 6
+    assert "--overwrite" in again.output

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from planner.errors import OutputError
-from planner.export.atomic import check_file, check_folder, write_file, write_folder
+from planner.export.atomic import check_file, check_folder, write_file, write_files, write_folder
 
 KNOWN = ("plan.json", "overview.png", "report.html")
 
@@ -132,3 +132,25 @@ def test_single_files(tmp_path: Path) -> None:
     assert listing(tmp_path) == {"new/a.seg.nrrd": "first"}
     with pytest.raises(OutputError, match="is a folder"):
         check_file(tmp_path, overwrite=True)
+
+
+def test_files_that_belong_together_appear_together(old: Path) -> None:
+    page, printed = old / "report.html", old / "report.pdf"
+
+    def half(parts) -> None:
+        parts[0].write_text("new", encoding="utf-8")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match="No space left on device"):
+        write_files((page, printed), half)
+    assert page.read_text(encoding="utf-8") == "old report.html"
+    assert not printed.exists()
+
+    def both(parts) -> None:
+        assert [part.suffix for part in parts] == [".html", ".pdf"]
+        for part in parts:
+            part.write_text("new", encoding="utf-8")
+
+    write_files((page, printed), both)
+    assert page.read_text(encoding="utf-8") == printed.read_text(encoding="utf-8") == "new"
+    assert [path.name for path in old.glob(".*")] == []

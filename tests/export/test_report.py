@@ -139,7 +139,9 @@ def test_every_path_has_its_pictures_and_numbers(made: SimpleNamespace) -> None:
             assert any(cell.endswith(f"{clearance.distance_mm:.1f}") for cell in cells)
         assert f"{100 * item.breach_probability.any:.1f}" in cells
     assert "▼ 3.0" in made.text
-    assert SCRIPTS.sub("", made.text).count("▼") == 3  # the note, the table, and the path's own table
+    assert (
+        SCRIPTS.sub("", made.text).count("▼") == 3
+    )  # the note, the table, and the path's own table
 
 
 def test_a_stand_in_for_the_ct_is_told() -> None:
