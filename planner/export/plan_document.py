@@ -195,6 +195,53 @@ class PairObject(_Object):
     warnings: list[str] = []
 
 
+class PointsObject(_Object):
+    """Where a path ran before a reviewer moved it."""
+
+    bone_entry_mm: Point
+    tip_mm: Point
+
+
+class PathReviewObject(_Object):
+    """What a reviewer made of one path; planned: its points before any review, where it moved."""
+
+    verdict: Literal["open", "accepted", "rejected"]
+    origin: Literal["planned", "changed", "added"]
+    reason: str = ""
+    note: str = ""
+    locked: bool = False
+    planned: PointsObject | None = None
+
+
+class ChangeObject(_Object):
+    """One step of a review: when, what, to which path (none: the plan's note), before, after."""
+
+    revision: Annotated[int, Field(ge=1)]
+    time: str
+    action: str
+    path: str
+    before: Any = None
+    after: Any = None
+
+
+class SignatureObject(_Object):
+    """The name that a person typed, and when; it proves nothing about who typed it."""
+
+    name: str
+    time: str
+
+
+class ReviewObject(_Object):
+    """A review: its number, what it rests on, and every change since the plan was made."""
+
+    revision: Annotated[int, Field(ge=1)]
+    saved: str
+    before_sha256: str
+    note: str = ""
+    signed: SignatureObject | None = None
+    changes: list[ChangeObject] = []
+
+
 class TrajectoryObject(_Object):
     """One needle path and everything measured on it."""
 
@@ -217,6 +264,7 @@ class TrajectoryObject(_Object):
     measures: dict[str, FiniteFloat] = {}
     guidance: GuidanceObject | None = None
     warnings: list[str] = []
+    review: PathReviewObject | None = None
 
 
 class ProvenanceObject(BaseModel):
@@ -260,6 +308,7 @@ class PlanDocument(_Object):
     warnings: list[str]
     config: dict[str, Any]
     provenance: ProvenanceObject
+    review: ReviewObject | None = None
 
     @model_validator(mode="after")
     def _ranked(self) -> Self:

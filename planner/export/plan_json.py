@@ -58,7 +58,7 @@ def plan_document(plan: Plan) -> PlanDocument:
         "trajectories": [
             trajectory_values(item, plan.guidance.get(item.id)) for item in plan.trajectories
         ],
-        "pairs": [_rounded(asdict(item)) for item in plan.pairs],
+        "pairs": [rounded(asdict(item)) for item in plan.pairs],
         "target": _target(plan),
         "rejections": _sorted(plan.rejections),
         "findings": [
@@ -78,7 +78,8 @@ def plan_document(plan: Plan) -> PlanDocument:
         return PlanDocument.model_validate(values)
     except ValidationError as error:
         raise OutputError(
-            f"plan.json was not written, because the plan breaks its own format: {_tell(error)}."
+            "plan.json was not written, because the plan breaks its own format: "
+            f"{tell_problems(error)}."
         ) from error
 
 
@@ -90,7 +91,12 @@ def _target(plan: Plan) -> dict[str, Any] | None:
 
 def plan_text(plan: Plan) -> str:
     """Return the text of plan.json, checked against the schema."""
-    values = plan_document(plan).model_dump(mode="json", exclude_none=True)
+    return document_text(plan_document(plan))
+
+
+def document_text(document: PlanDocument) -> str:
+    """Return the text of a document as plan.json holds it, checked against the schema."""
+    values = document.model_dump(mode="json", exclude_none=True)
     problems = _problems(values)
     if problems:
         raise OutputError(
@@ -142,7 +148,7 @@ def _checked(values: Any, path: Path) -> PlanDocument:
     try:
         return PlanDocument.model_validate(values)
     except ValidationError as error:
-        raise UnsuitableCtError(_damaged(path, _tell(error))) from error
+        raise UnsuitableCtError(_damaged(path, tell_problems(error))) from error
 
 
 def trajectory_values(item: ScoredTrajectory, guidance: Guidance | None = None) -> dict[str, Any]:
@@ -176,14 +182,14 @@ def trajectory_values(item: ScoredTrajectory, guidance: Guidance | None = None) 
         "warnings": list(item.warnings),
     }
     if guidance is not None:
-        values["guidance"] = _rounded(asdict(guidance))
+        values["guidance"] = rounded(asdict(guidance))
     return values
 
 
-def _rounded(values: Any) -> Any:
+def rounded(values: Any) -> Any:
     """Round every number in nested values as plan.json does."""
     if isinstance(values, dict):
-        return {name: _rounded(value) for name, value in values.items()}
+        return {name: rounded(value) for name, value in values.items()}
     if isinstance(values, float):
         return round(values, DECIMALS_UNIT) + 0.0
     return list(values) if isinstance(values, tuple) else values
@@ -304,7 +310,8 @@ def _problems(values: Any) -> str:
     )
 
 
-def _tell(error: ValidationError) -> str:
+def tell_problems(error: ValidationError) -> str:
+    """Say in words what of a document breaks the format."""
     return _join(
         f"{'.'.join(str(part) for part in item['loc']) or 'plan'}: {item['msg']}, "
         f"got {str(item['input'])[:80]}"

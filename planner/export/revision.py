@@ -1,0 +1,83 @@
+"""A revised plan.json: what a reviewer changed, with what stood there before; the old one is kept.
+
+Paths keep the planner's order and ids; added ones follow. Figures of a path that was changed are
+measured anew, pairs are found anew among the paths that were not rejected.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from planner.errors import OutputError
+from planner.export.atomic import write_file
+from planner.export.plan_document import PlanDocument
+from planner.export.plan_json import FILE_NAME, document_text, tell_problems
+
+REVISIONS = "revisions"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A revision that was saved: its number, and the sha256 of its plan.json."""
+
+    number: int
+    sha256: str
+
+
+def plan_hash(folder: Path) -> str:
+    """Sha256 of the plan.json in a folder."""
+    return hashlib.sha256((folder / FILE_NAME).read_bytes()).hexdigest()
+
+
+def revised(
+    document: PlanDocument,
+    trajectories: Sequence[dict[str, Any]],
+    pairs: Sequence[dict[str, Any]],
+    review: dict[str, Any],
+) -> PlanDocument:
+    """Build the document of a revision; raises OutputError where it breaks the format."""
+    values = document.model_dump(mode="json", exclude_none=True)
+    values |= {"trajectories": list(trajectories), "pairs": list(pairs), "review": review}
+    try:
+        return PlanDocument.model_validate(values)
+    except ValidationError as error:
+        raise OutputError(
+            f"the revision was not saved, because it breaks the format: {tell_problems(error)}."
+        ) from error
+
+
+def save_revision(folder: Path, document: PlanDocument, base: str) -> Saved:
+    """Keep the plan.json of a folder under its number and put a revision in its place.
+
+    base: sha256 of the plan.json that the revision rests on. Raises OutputError where another one
+    lies there by now; nothing is changed then.
+    """
+    target = folder / FILE_NAME
+    before = target.read_bytes()
+    if hashlib.sha256(before).hexdigest() != base:
+        raise OutputError(
+            f"{target} has been changed since it was opened, by another program or another page. "
+            "Nothing was saved; your changes are kept in the journal beside it. Open the review "
+            "again to see what lies there now."
+        )
+    number = 1 if document.review is None else document.review.revision
+    kept = folder / REVISIONS / f"{number - 1:04d}-{FILE_NAME}"
+    if not kept.exists():
+        write_file(kept, lambda path: _put(path, before))
+    elif kept.read_bytes() != before:
+        raise OutputError(
+            f"{kept} holds another revision already. Nothing was saved; move it away."
+        )
+    text = document_text(document).encode("utf-8")
+    write_file(target, lambda path: _put(path, text))
+    return Saved(number, hashlib.sha256(text).hexdigest())
+
+
+def _put(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
