@@ -20,7 +20,16 @@ from planner.export.plan_reading import scored_of
 from planner.export.revision import Saved, plan_hash, revised, save_revision
 from planner.pipeline import NO_CT, OpenPlan
 from planner.review.journal import Journal
-from planner.review.state import LONGEST_TEXT, PLAN, Change, History, Point, ReviewedPath, State
+from planner.review.state import (
+    LONGEST_TEXT,
+    PLAN,
+    Change,
+    History,
+    Point,
+    ReviewedPath,
+    State,
+    Verdict,
+)
 
 Clock = Callable[[], str]
 
@@ -113,7 +122,7 @@ class Session:
         if path.origin == "changed":
             self._commit("put back", path, replace(path, entry=entry, tip=tip))
 
-    def judge(self, name: str, verdict: str, reason: str = "") -> None:
+    def judge(self, name: str, verdict: Verdict, reason: str = "") -> None:
         """Accept a path, reject it with a reason, or open it again."""
         if verdict not in ("open", "accepted", "rejected"):
             raise ConfigurationError(f"a path is open, accepted or rejected, not {verdict!r}.")

@@ -19,7 +19,7 @@ from planner.scoring.constraints import CONSTRAINTS, broken_limits
 from planner.scoring.criteria import rate_all, weighted_mean
 from planner.scoring.evidence import Evidence, Setting, gather, setting_of
 from planner.scoring.explain import explain, explanations
-from planner.scoring.guidance import guide, set_up
+from planner.scoring.guidance import guide, needle_along, set_up
 from planner.scoring.pairs import find_pairs
 from planner.scoring.ranking import rank_all
 from planner.scoring.report import measures_of, warnings_of
@@ -31,6 +31,7 @@ __all__ = [
     "find_pairs",
     "guide",
     "measure",
+    "needle_along",
     "rank",
     "score",
     "set_up",

@@ -81,6 +81,13 @@ def view_along(along: Float) -> BeamView:
     return BeamView(rotation, -float(np.degrees(np.arcsin(np.clip(along[2], -1.0, 1.0)))))
 
 
+def needle_along(in_plane_deg: float, cranial_deg: float) -> Float:
+    """(3,) unit direction of a needle by the angles of its set-up: `SetUp.of` undone."""
+    turn, rise = np.radians(in_plane_deg), np.radians(cranial_deg)
+    flat = np.cos(rise)
+    return np.array([np.sin(turn) * flat, -np.cos(turn) * flat, np.sin(rise)])
+
+
 def beam_along(view: BeamView) -> Float:
     """(3,) unit vector from the viewer's side to the source of a view: view_along undone."""
     turn, tilt = np.radians(view.rotation_deg), np.radians(view.tilt_deg)
