@@ -13,6 +13,7 @@ from planner.cli.inspect import inspect_command
 from planner.cli.phantom import phantom_command
 from planner.cli.plan import plan_command
 from planner.cli.report import report_command
+from planner.cli.review import review_command
 from planner.cli.score import score_command
 from planner.cli.segment import segment_command
 from planner.cli.terminal import PlannerGroup
@@ -32,6 +33,7 @@ app.command("inspect")(inspect_command)
 app.command("segment")(segment_command)
 app.command("score")(score_command)
 app.command("report")(report_command)
+app.command("review")(review_command)
 app.command("phantom")(phantom_command)
 
 

@@ -113,14 +113,9 @@ def find_method(
 
 def parse_point(text: str) -> tuple[float, float, float]:
     """Parse X,Y,Z in patient LPS mm; a typer usage error otherwise."""
-    from math import isfinite
+    from planner.export.numbers import point_of
 
     try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) != 3 or not all(isfinite(v) for v in values):
-        raise typer.BadParameter(
-            f"{text!r} is not a point; expected X,Y,Z in patient LPS mm, such as 31.5,-12,840.2"
-        )
-    return values[0], values[1], values[2]
+        return point_of(text)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error)) from error

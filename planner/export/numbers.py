@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
+from planner.errors import ConfigurationError
 from planner.model.configuration import PLACEMENT_ERRORS
 
 LEAST_SHOWN = 0.0005
+
+Triple = tuple[float, float, float]
+
+
+def point_of(text: str) -> Triple:
+    """Read X,Y,Z in patient LPS mm; raises ConfigurationError for anything else."""
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != 3 or not all(isfinite(value) for value in values):
+        raise ConfigurationError(
+            f"{text!r} is not a point; expected X,Y,Z in patient LPS mm, such as 31.5,-12,840.2"
+        )
+    return values[0], values[1], values[2]
 
 
 def percent(probability: float) -> str:

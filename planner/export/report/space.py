@@ -41,15 +41,20 @@ class Space:
 
 
 def build_space(
-    items: Sequence[ScoredTrajectory], anatomy: Anatomy, volume: Volume, masks: Masks
+    items: Sequence[ScoredTrajectory],
+    anatomy: Anatomy,
+    volume: Volume,
+    masks: Masks,
+    *,
+    stills: bool = True,
 ) -> Space:
-    """Build the scene of a plan's trajectories and draw its still pictures."""
+    """Build the scene of a plan's trajectories; stills: draw its still pictures as well."""
     made = build_scene(items, anatomy, volume, masks)
     titles = [_title(item) for item in items]
     facts = json.dumps({**made.facts, "titles": titles}, ensure_ascii=True)
     scripts = library()
     return Space(
-        stills=_stills(items, anatomy, masks),
+        stills=_stills(items, anatomy, masks) if stills else (),
         data=base64.b64encode(made.data).decode("ascii"),
         facts=facts.replace("<", "\\u003c"),
         library=scripts,

@@ -25,7 +25,7 @@ from planner.geometry.distance import to_polydata
 from planner.geometry.grid import Float
 from planner.geometry.sampling import sample
 from planner.model.anatomy import Anatomy
-from planner.model.trajectory import ScoredTrajectory
+from planner.model.trajectory import ScoredTrajectory, Trajectory
 from planner.model.volume import Volume
 
 SACRUM_TRIANGLES, OTHER_TRIANGLES = 24_000, 5_000
@@ -212,7 +212,7 @@ def _needle(
     objects: _Objects, item: ScoredTrajectory, anatomy: Anatomy, chosen: bool
 ) -> dict[str, Any]:
     path = item.trajectory
-    shaft = _arrays(tube(hub_point(path), path.tip, path.needle.radius_mm))
+    shaft = shaft_of(path)
     found = item.clearances.values()
     ends = np.array([[_on_axis(item, each.depth_mm), each.witness] for each in found])
     length = float(np.linalg.norm(path.tip - path.bone_entry))
@@ -231,6 +231,11 @@ def _needle(
         "planes": planes,
         "camera": camera(path.bone_entry, -along, across.up),
     }
+
+
+def shaft_of(path: Trajectory) -> tuple[Float, NDArray[np.int64]]:
+    """(V, 3) patient points and (F, 3) triangles of a needle; V and F never change."""
+    return _arrays(tube(hub_point(path), path.tip, path.needle.radius_mm))
 
 
 def _letters(objects: _Objects, anatomy: Anatomy) -> None:

@@ -47,6 +47,18 @@
       this.linesShown = true;
     }
 
+    /** Make the scene that an address holds, in the element of an id, once that is on the page. */
+    static async mount(id, address) {
+      const answer = await (await fetch(address)).json();
+      const stage = document.getElementById(id);
+      if (!stage || !document.createElement("canvas").getContext("webgl2")) return null;
+      stage.replaceChildren();
+      const scene = await Scene.open(stage, answer.data, answer.facts);
+      window.plannerScene = scene;
+      stage.dataset.state = "ready";
+      return scene;
+    }
+
     /** Make a scene in an element; resolves when the first picture stands. */
     static async open(stage, data, facts) {
       const k3d = await window.k3dLibrary.CreateK3DAndLoadBinarySnapshot(
@@ -119,6 +131,14 @@
       const matrix = { data: planeMatrix(where, this.offset, size), shape: [4, 4] };
       const changes = { visible: this.sliceShown, model_matrix: matrix };
       return this.change([...others, [object, changes]]);
+    }
+
+    /** Give a needle another shaft: points as one list, with its slice and its lines hidden. */
+    reshape(number, points) {
+      const needle = this.facts.needles[number];
+      const vertices = { data: new Float32Array(points), shape: [points.length / 3, 3] };
+      const hidden = [this.facts.slice.object, needle.lines].map((id) => [id, { visible: false }]);
+      return this.change([[needle.object, { vertices }], ...hidden]);
     }
 
     fade(group, opacity) {

@@ -1,0 +1,318 @@
+"""The page: what a person sees and touches. Everything it shows was computed by desk and session.
+
+One `Page` per open tab. Mouse events are taken as they come, the newest only, so that a slow
+machine never lags behind the hand; numbers go out first, lines next, grey pictures last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from importlib import resources
+from typing import Any
+
+from nicegui import events, run, ui
+
+from planner.errors import PlannerError
+from planner.export.disclaimer import DISCLAIMER
+from planner.export.numbers import percent
+from planner.review.desk import ALONG, PANES, Desk, Name
+from planner.review.figures import figures_html, lines_html
+from planner.review.forms import PathForm
+from planner.review.house import House
+from planner.review.panes import WINDOWS
+from planner.review.space import Space
+
+MOUSE = ["mousedown", "mousemove", "mouseup", "mouseleave"]
+COARSE_STEPS = 5.0
+ZOOM = 1.15
+
+
+class Page:
+    """One tab."""
+
+    def __init__(self, house: House) -> None:
+        self.house, self.session = house, house.session
+        self.desk = Desk.of(house.session)
+        self.client = ui.context.client
+        self.id = str(self.client.id)
+        self._drawn: dict[str, object] = {}
+        self._newest: tuple[Name, float, float] | None = None
+        self._busy = False
+        self._images: dict[str, ui.interactive_image] = {}
+
+    def build(self) -> None:
+        """Put everything on the page."""
+        ui.add_css((resources.files("planner.review") / "page.css").read_text(encoding="utf-8"))
+        ui.dark_mode(True)
+        ui.html(DISCLAIMER, sanitize=False, tag="div").classes("bar").props('role="alert"')
+        with ui.element("div").classes("notice") as self._notice:
+            self._notice_text = ui.label()
+            ui.button("Take the pen here", on_click=self._take_pen).props("dense")
+        self._tools()
+        with ui.element("div").classes("desk"):
+            with ui.element("div").classes("side"):
+                self._list = ui.element("div").classes("list")
+                with ui.element("div").classes("form"):
+                    self._form = PathForm(self)
+            with ui.element("div").classes("panes"):
+                for name in PANES:
+                    self._pane(name)
+            with ui.element("div").classes("facts") as facts, ui.element("div").classes("numbers"):
+                told = [*self.session.messages, *self.session.document.warnings]
+                ui.html(lines_html(told), sanitize=False).props('role="alert"')
+                self._figures = ui.html("", sanitize=False)
+            with facts:
+                self._space = Space(self.desk)
+        ui.keyboard(on_key=self._key)
+        self.house.enter(self.id, self.show)
+        self.client.on_delete(lambda: self.house.leave(self.id))
+        self.show()
+
+    def show(self) -> None:
+        """Bring the whole page up to what is now."""
+        with self.client:
+            mine = self.house.may_write(self.id)
+            self._notice.set_visibility(not mine)
+            self._notice_text.set_text(
+                "Another page of this review holds the pen: you see what it does, and change "
+                "nothing."
+            )
+            if self.desk.chosen not in {path.id for path in self.session.state.paths}:
+                self.desk.choose(self.session.state.paths[0].id)
+            self._unsaved.set_text(
+                f"revision {self.session.revision}, {self.session.unsaved} changes not saved"
+            )
+            history = self.session.history
+            self._undo.set_enabled(mine and history.can_undo)
+            self._redo.set_enabled(mine and history.can_redo)
+            for button in self._writers:
+                button.set_enabled(mine)
+            self._show_list()
+            self._form.show(mine)
+            self._show_figures()
+            self._show_lines()
+            self._show_pictures()
+            self._space.show()
+
+    def write(self, act: Callable[[], Any]) -> None:
+        """Do what changes the plan, if this page may, and tell every page."""
+        if not self.house.may_write(self.id):
+            ui.notify("Another page holds the pen.", type="negative")
+            self.desk.let_go()
+            self.show()
+            return
+        try:
+            act()
+        except PlannerError as error:
+            self.desk.let_go()
+            ui.notify(str(error), type="negative", multi_line=True, timeout=8000)
+        self.house.tell()
+
+    def choose(self, name: str) -> None:
+        """Take up another path."""
+        self.desk.choose(name)
+        self.show()
+
+    def _tools(self) -> None:
+        with ui.row().classes("items-center q-px-sm").style("gap:.4rem;width:100%"):
+            self._undo = ui.button("Undo", on_click=lambda: self.write(self.session.undo))
+            self._redo = ui.button("Redo", on_click=lambda: self.write(self.session.redo))
+            save = ui.button("Save revision", on_click=lambda: self._save(""))
+            sign = ui.button("Sign and save", on_click=self._sign)
+            own = ui.button("Add a copy as my own", on_click=self._add)
+            report = ui.button("Make the report", on_click=self._report)
+            self._writers = [save, sign, own, report]
+            for button in (self._undo, self._redo, *self._writers):
+                button.props("dense no-caps")
+            ui.toggle(list(WINDOWS), value="bone", on_change=self._window).props("dense no-caps")
+            ui.toggle(list(ALONG), value=ALONG[0], on_change=self._along).props("dense no-caps")
+            ui.switch("Outlines", value=True, on_change=self._outlines).props("dense")
+            ui.switch("Measure", value=False, on_change=self._measuring).props("dense")
+            self._unsaved = ui.label().style("margin-left:auto").props('role="status"')
+
+    def _pane(self, name: Name) -> None:
+        with ui.element("div").classes("pane").props(f"data-pane={name}"):
+            title = "along or across the needle" if name == "needle" else name
+            ui.label(title).classes("name")
+            image = ui.interactive_image(
+                events=MOUSE, sanitize=False, on_mouse=lambda e: self._mouse(name, e)
+            )
+            image.on(
+                "wheel.prevent",
+                lambda e: self._wheel(name, e.args),
+                args=["deltaY", "ctrlKey", "shiftKey"],
+                throttle=0.04,
+            )
+            self._images[name] = image
+
+    def _mouse(self, name: Name, event: events.MouseEventArguments) -> None:
+        if event.type == "mousedown" and event.button == 0:
+            if self.desk.press(name, event.image_x, event.image_y) in ("cross", "measure"):
+                self._show_lines()
+                self._show_pictures()
+        elif event.type == "mousemove" and event.buttons & 1:
+            self._newest = (name, event.image_x, event.image_y)
+            if not self._busy:
+                self._busy = True
+                asyncio.get_running_loop().create_task(self._follow())
+        elif event.type == "mouseup" or (event.type == "mouseleave" and event.buttons & 1):
+            self._newest = None
+            if self.desk.draft is not None:
+                self.write(self.desk.release)
+            else:
+                self.desk.let_go()
+
+    async def _follow(self) -> None:
+        """Follow the hand to where it is by now."""
+        try:
+            while self._newest is not None:
+                newest, self._newest = self._newest, None
+                if self.desk.drag(*newest) in ("entry", "tip", "shaft"):
+                    with self.client:
+                        if not self.house.may_write(self.id):
+                            self.desk.let_go()
+                            break
+                        self._show_figures()
+                        self._show_lines()
+                elif self.desk.draft is None:
+                    with self.client:
+                        self._show_lines()
+                await asyncio.sleep(0.005)  # let the numbers out before the pictures are made
+                with self.client:
+                    self._show_pictures()
+                await asyncio.sleep(0.005)
+        finally:
+            self._busy = False
+
+    def _wheel(self, name: Name, args: dict[str, Any]) -> None:
+        steps = -1.0 if args["deltaY"] > 0 else 1.0
+        if args["ctrlKey"]:
+            self.desk.zoom(name, ZOOM**-steps)
+        else:
+            self.desk.scroll(name, steps * (COARSE_STEPS if args["shiftKey"] else 1.0))
+        self._show_lines()
+        self._show_pictures()
+
+    def _key(self, event: events.KeyEventArguments) -> None:
+        if not event.action.keydown:
+            return
+        if event.key.escape:
+            self._newest = None
+            self.desk.let_go()
+            self.show()
+        elif event.modifiers.ctrl and event.key.name in ("z", "Z"):
+            again = event.modifiers.shift or event.key.name == "Z"
+            act = self.session.redo if again else self.session.undo
+            self.write(act)
+        elif event.modifiers.ctrl and event.key.name == "y":
+            self.write(self.session.redo)
+
+    def _show_list(self) -> None:
+        self._list.clear()
+        with self._list:
+            for number, path in enumerate(self.session.state.paths, 1):
+                values = self.session.figures(path.id).values
+                words = (
+                    f"{number}. {path.id}"
+                    f"{'' if path.origin == 'planned' else ' · ' + path.origin}"
+                    f"{' · locked' if path.locked else ''}"
+                    f"{'' if path.verdict == 'open' else ' · ' + path.verdict}"
+                )
+                least = values["measures"]["min_clearance_mm"]
+                risk = percent(values["breach_probability"]["any"])
+                row = ui.element("button").classes(f"path {path.verdict}")
+                if path.id == self.desk.chosen:
+                    row.classes("chosen").props('aria-current="true"')
+                row.props(f'data-path="{path.id}"')
+                row.on("click", lambda _, name=path.id: self.choose(name))
+                with row:
+                    ui.label(words)
+                    ui.label(f"least {least:.1f} mm, breach {risk} %").classes("text-grey-5")
+
+    def _show_figures(self) -> None:
+        measured, draft = self.desk.measured, self.desk.draft
+        if measured is None:
+            self._figures.set_content(lines_html([draft.fault] if draft else []))
+        else:
+            configuration = self.session.opened.configuration
+            self._figures.set_content(figures_html(measured.values, measured.notes, configuration))
+        self._form.show_ends()
+
+    def _show_lines(self) -> None:
+        for name, image in self._images.items():
+            image.set_content(self.desk.overlay(name))  # type: ignore[arg-type]
+
+    def _show_pictures(self) -> None:
+        for name, image in self._images.items():
+            pane = self.desk.pane(name)  # type: ignore[arg-type]
+            view = pane.view
+            depth = pane.off_plane_mm([0.0, 0.0, 0.0])
+            sides = [*view.centre, *view.right, *view.up, depth, pane.field_mm]
+            key = ([round(float(x), 4) for x in sides], self.desk.window, self.desk.outlines)
+            if self._drawn.get(name) != key:
+                self._drawn[name] = key
+                image.set_source(self.desk.picture(name))  # type: ignore[arg-type]
+
+    def _window(self, event: Any) -> None:
+        self.desk.show(event.value)
+        self._show_pictures()
+
+    def _along(self, event: Any) -> None:
+        self.desk.along = event.value
+        self._show_lines()
+        self._show_pictures()
+
+    def _outlines(self, event: Any) -> None:
+        self.desk.outlines = event.value
+        self._show_pictures()
+
+    def _measuring(self, event: Any) -> None:
+        self.desk.measuring, self.desk.ruler = event.value, []
+        self._show_lines()
+
+    def _take_pen(self) -> None:
+        self.house.take_pen(self.id)
+
+    def _add(self) -> None:
+        def add() -> None:
+            self.desk.choose(self.session.add(*self.desk.ends))
+
+        self.write(add)
+
+    def _save(self, name: str) -> None:
+        def save() -> None:
+            saved = self.session.save(name)
+            ui.notify(f"Saved as revision {saved.number}.", type="positive")
+
+        self.write(save)
+
+    def _sign(self) -> None:
+        with ui.dialog() as dialog, ui.card():
+            ui.label(
+                "Your name is written into the revision. It proves nothing about who typed it."
+            )
+            name = ui.input("Name").props("autofocus")
+
+            def sign() -> None:
+                if not (name.value or "").strip():
+                    ui.notify("Type a name.", type="negative")
+                    return
+                dialog.close()
+                self._save(name.value)
+
+            ui.button("Sign and save", on_click=sign)
+        dialog.open()
+
+    async def _report(self) -> None:
+        if self.session.unsaved:
+            ui.notify("Save first: the report shows the saved revision.", type="negative")
+            return
+        ui.notify("Making the report …")
+        try:
+            path = await run.io_bound(self.house.report)
+        except PlannerError as error:
+            ui.notify(str(error), type="negative", multi_line=True)
+            return
+        if path is not None:  # None where the page was closed meanwhile
+            ui.notify(f"Written: {path.name} in the plan's folder.", type="positive")

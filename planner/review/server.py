@@ -1,0 +1,143 @@
+"""Serves the page on loopback, for as long as the person wants it.
+
+The address is bound here and handed to uvicorn, so that nothing listens on it before the guard
+stands. The browser is given the token through a file that only the person can read: an address on
+a command line can be read by every user of a machine.
+"""
+
+from __future__ import annotations
+
+import html
+import ipaddress
+import logging
+import socket
+import tempfile
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI, Response
+from filelock import FileLock, Timeout
+from nicegui import ui
+
+from planner.errors import ConfigurationError, OutputError
+from planner.export.viewer import library
+from planner.review.guard import LARGEST_BODY, OPEN_PATH, Guard
+from planner.review.house import House
+from planner.review.page import Page
+from planner.review.session import Session
+
+LOCK_FILE = ".review.lock"
+TITLE = "Sacroplasty plan review"
+RECONNECT_S = 5.0
+
+Told = Callable[[str], None]
+
+
+def serve(
+    folder: Path, ct: Path | None, *, port: int = 0, browser: bool = True, tell: Told = print
+) -> None:
+    """Serve the review of a plan folder until it is interrupted.
+
+    ct: the plan's CT. port: 0 for any free one. browser: whether to open one. tell: called with
+    lines for the person. Raises ConfigurationError where another review of the folder runs.
+    """
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise ConfigurationError(
+            f"another review of {folder} is running. Use its page, or end it first (Ctrl-C)."
+        ) from error
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be written to, so changes could not be kept: {error.strerror}."
+        ) from error
+    with lock:
+        tell("Opening the plan …")
+        session = Session.open(folder, ct)
+        session.figures(session.state.paths[0].id)
+        session.measure(session.state.paths[0].entry, session.state.paths[0].tip)
+        with _bound(port) as place:
+            _run(House(session), place, browser, tell)
+
+
+def _run(house: House, place: socket.socket, browser: bool, tell: Told) -> None:
+    host, port = place.getsockname()[:2]
+    app = build(house)
+    guard = Guard(app, (f"{host}:{port}", f"localhost:{port}"))
+    config = uvicorn.Config(
+        guard,
+        log_level="warning",
+        access_log=False,
+        ws_max_size=LARGEST_BODY,
+        server_header=False,
+    )
+    address = f"http://{host}:{port}{OPEN_PATH}?token={guard.token}"
+    with tempfile.TemporaryDirectory(prefix="planner-review-") as hidden:
+        if browser and _open(address, Path(hidden)):
+            tell(f"The review is open in your browser, on port {port}. End it with Ctrl-C.")
+        else:
+            tell(f"Open this address, which works once: {address}\nEnd the review with Ctrl-C.")
+        logging.getLogger("nicegui").setLevel(logging.WARNING)
+        uvicorn.Server(config).run(sockets=[place])
+
+
+def build(house: House) -> FastAPI:
+    """Build the web application of a review, without its guard."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/viewer.js")
+    def viewer() -> Response:
+        return Response("\n".join(library().scripts), media_type="text/javascript")
+
+    @app.get("/space")
+    def space() -> Response:
+        made = house.space()
+        return Response(f'{{"data": "{made.data}", "facts": {made.facts}}}', media_type=JSON)
+
+    @ui.page("/", title=TITLE)
+    def index() -> None:
+        ui.add_head_html('<script src="/viewer.js" defer></script>')
+        Page(house).build()
+
+    ui.run_with(
+        app,
+        title=TITLE,
+        favicon="🩻",
+        dark=True,
+        reconnect_timeout=RECONNECT_S,
+        show_welcome_message=False,
+        tailwind=False,
+    )
+    return app
+
+
+JSON = "application/json"
+
+
+def _bound(port: int) -> socket.socket:
+    """Bind a port of loopback, and of nothing else."""
+    place = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        place.bind((str(ipaddress.IPv4Address("127.0.0.1")), port))
+    except OSError as error:
+        place.close()
+        raise ConfigurationError(
+            f"port {port} of this machine cannot be had: {error.strerror}. Choose another --port."
+        ) from error
+    return place
+
+
+def _open(address: str, hidden: Path) -> bool:
+    """Open a browser on a page that only this user can read, and that goes on to the address."""
+    page = hidden / "open.html"
+    page.touch(mode=0o600)
+    target = html.escape(address, quote=True)
+    page.write_text(
+        f'<!doctype html><meta http-equiv="refresh" content="0;url={target}"><title>{TITLE}</title>'
+        f'<a href="{target}">Open the review</a>',
+        encoding="utf-8",
+    )
+    return webbrowser.open(page.as_uri())
