@@ -158,6 +158,7 @@ class Page:
                 asyncio.get_running_loop().create_task(self._follow())
         elif event.type == "mouseup" or (event.type == "mouseleave" and event.buttons & 1):
             self._newest = None
+            self.desk.drag(name, event.image_x, event.image_y)  # the last step may be on its way
             if self.desk.draft is not None:
                 self.write(self.desk.release)
             else:

@@ -8,7 +8,6 @@ a command line can be read by every user of a machine.
 from __future__ import annotations
 
 import html
-import ipaddress
 import logging
 import socket
 import tempfile
@@ -31,6 +30,7 @@ from planner.review.session import Session
 LOCK_FILE = ".review.lock"
 TITLE = "Sacroplasty plan review"
 RECONNECT_S = 5.0
+LOOPBACK = "127.0.0.1"
 
 Told = Callable[[str], None]
 
@@ -121,7 +121,8 @@ def _bound(port: int) -> socket.socket:
     """Bind a port of loopback, and of nothing else."""
     place = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        place.bind((str(ipaddress.IPv4Address("127.0.0.1")), port))
+        place.bind((LOOPBACK, port))
+        place.listen()  # who comes before the page is ready waits, instead of being turned away
     except OSError as error:
         place.close()
         raise ConfigurationError(

@@ -33,6 +33,13 @@ def browser() -> Iterator[Any]:
         running.close()
 
 
+@pytest.fixture(scope="session")
+def toy_plan(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    from tests.support.plan_folder import write_toy_plan
+
+    return write_toy_plan(tmp_path_factory.mktemp("toy-plan"))
+
+
 @pytest.fixture(scope="module")
 def toy_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from planner.export.report import write_report

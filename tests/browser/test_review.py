@@ -1,0 +1,288 @@
+"""The review page as a person uses it, in a real browser against the real command."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("nicegui")
+pytest.importorskip("filelock")
+
+from planner.cli import app
+from planner.review.panes import PIXELS
+
+pytestmark = pytest.mark.slow
+
+LEFT = "short_axis-left-1"
+COMMAND = [sys.executable, "-c", "from planner.cli import main; main()", "review"]
+
+
+class Server:
+    """A `planner review` of its own process."""
+
+    def __init__(self, folder: Path, ct: Path) -> None:
+        command = [*COMMAND, str(folder), "--ct", str(ct), "--no-browser"]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.address = ""
+        assert self.process.stdout is not None
+        self.said: list[str] = []
+        for line in self.process.stdout:
+            self.said.append(line)
+            found = re.search(r"http://127\.0\.0\.1:\d+/open\?token=\S+", line)
+            if found:
+                self.address = found[0]
+                break
+        assert self.address, "".join(self.said)
+        self.root = self.address.split("/open")[0]
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture
+def folder(toy_plan: tuple[Path, Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(toy_plan[0], tmp_path / "plan"))
+
+
+@pytest.fixture
+def start(toy_plan: tuple[Path, Path], folder: Path) -> Iterator[Any]:
+    running: list[Server] = []
+
+    def begin() -> Server:
+        running.append(Server(folder, toy_plan[1]))
+        return running[-1]
+
+    yield begin
+    for server in running:
+        if server.process.poll() is None:
+            server.kill()
+
+
+@pytest.fixture
+def context(browser: Any) -> Iterator[Any]:
+    made = browser.new_context(viewport={"width": 1366, "height": 768})
+    yield made
+    made.close()
+
+
+def enter(context: Any, address: str) -> Any:
+    page = context.new_page()
+    page.faults, page.asked = [], []
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.goto(address)
+    page.wait_for_selector("[data-pane=needle] img[src^='data:image']", timeout=60_000)
+    page.wait_for_function(
+        "[...document.querySelectorAll('.pane img')].every((each) => each.naturalWidth > 0)"
+    )
+    return page
+
+
+def handle(page: Any, pane: str, kind: str) -> tuple[float, float]:
+    """Middle of a handle on the screen."""
+    box = page.locator(f"[data-pane={pane}] .handle-{kind}").bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def drag(page: Any, pane: str, kind: str, by: tuple[float, float], drop: bool = True) -> None:
+    x, y = handle(page, pane, kind)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + by[0] / 2, y + by[1] / 2)
+    page.mouse.move(x + by[0], y + by[1])
+    if drop:
+        page.mouse.up()
+
+
+def shown(page: Any) -> dict[str, float]:
+    """The numbers of the page by structure, to their last digit."""
+    rows = page.locator(".figures tr[data-structure]")
+    return {
+        rows.nth(k).get_attribute("data-structure"): float(
+            rows.nth(k).locator("td[data-value]").get_attribute("data-value")
+        )
+        for k in range(rows.count())
+    }
+
+
+def until(page: Any, changed_from: dict[str, float]) -> dict[str, float]:
+    for _ in range(100):
+        if shown(page) != changed_from:
+            page.wait_for_timeout(400)  # and let the last step of the hand arrive
+            return shown(page)
+        page.wait_for_timeout(50)
+    raise AssertionError("the numbers did not change")
+
+
+def points(page: Any) -> list[str]:
+    return [
+        page.get_by_label(name).input_value().replace(" ", "")
+        for name in ("Bone entry x, y, z (LPS mm)", "Tip x, y, z (LPS mm)")
+    ]
+
+
+def scored(folder: Path, ct: Path, ends: list[str]) -> dict[str, Any]:
+    arguments = ["score", str(folder), f"--entry={ends[0]}", f"--tip={ends[1]}", "--ct", str(ct)]
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    assert result.exit_code == 0, result.output
+    return dict(json.loads(result.output))
+
+
+def test_a_drag_gives_the_numbers_of_score_and_undo_takes_them_back(
+    context: Any, start: Any, folder: Path, toy_plan: tuple[Path, Path]
+) -> None:
+    page = enter(context, start().address)
+    before, ends = shown(page), points(page)
+    drag(page, "coronal", "entry", (14, -9))
+    after = until(page, before)
+    moved = points(page)
+    assert moved[0] != ends[0]
+    theirs = scored(folder, toy_plan[1], moved)
+    for name, value in after.items():
+        told = theirs["breach_probability"]["any"] if name == "any" else None
+        assert value == (theirs["clearance"][name]["distance_mm"] if told is None else told)
+    # Coronal: 14 pixels to the right are to the patient's left, 9 up are to the head.
+    box = page.locator("[data-pane=coronal] img").bounding_box()
+    scale = 150.0 / PIXELS * PIXELS / box["width"]
+    step = np.subtract(*([float(x) for x in each.split(",")] for each in (moved[0], ends[0])))
+    assert step[0] == pytest.approx(14 * scale, abs=2 * scale + 1.0)
+    page.get_by_role("button", name="Undo", exact=True).click()
+    assert until(page, after) == before
+    assert points(page) == ends
+    page.keyboard.press("Control+Shift+Z")
+    assert until(page, before) == after
+    assert page.faults == []
+
+
+def test_escape_snaps_back_and_makes_no_change(context: Any, start: Any, folder: Path) -> None:
+    page = enter(context, start().address)
+    before = shown(page)
+    drag(page, "axial", "tip", (20, 6), drop=False)
+    until(page, before)
+    page.keyboard.press("Escape")
+    page.mouse.up()
+    page.wait_for_timeout(500)
+    assert shown(page) == before
+    assert "0 changes not saved" in (page.get_by_role("status").first.text_content() or "")
+    assert not (folder / "review.jsonl").exists()
+
+
+def test_what_was_done_survives_a_killed_server(context: Any, start: Any, folder: Path) -> None:
+    server = start()
+    page = enter(context, server.address)
+    before = shown(page)
+    drag(page, "coronal", "entry", (10, 0))
+    after = until(page, before)
+    page.get_by_role("button", name="Save revision").click()
+    page.get_by_text("Saved as revision 1").wait_for()
+    page.get_by_role("button", name="Accept", exact=True).click()
+    page.get_by_text("1 changes not saved").wait_for()
+    server.kill()
+    page.close()
+    saved = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    assert saved["review"]["revision"] == 1
+    found = saved["trajectories"][0]
+    assert found["review"]["origin"] == "changed"
+    assert found["clearance"]["canal"]["distance_mm"] == after["canal"]
+    again = enter(context, start().address)
+    assert shown(again) == after
+    again.get_by_text("1 changes of").wait_for()
+    assert "accepted" in (again.locator(f'[data-path="{LEFT}"]').text_content() or "")
+
+
+def test_a_second_tab_is_told_and_cannot_write(context: Any, start: Any) -> None:
+    server = start()
+    first = enter(context, server.address)
+    second = enter(context, server.root + "/")
+    notice = second.get_by_text("Another page of this review holds the pen")
+    notice.wait_for()
+    assert second.get_by_role("button", name="Save revision").is_disabled()
+    before = shown(second)
+    drag(second, "coronal", "entry", (15, 0))
+    second.wait_for_timeout(600)
+    assert shown(first) == before
+    second.get_by_role("button", name="Take the pen here").click()
+    first.get_by_text("Another page of this review holds the pen").wait_for()
+    drag(second, "coronal", "entry", (15, 0))
+    after = until(second, before)
+    first.wait_for_timeout(600)
+    assert shown(first) == after  # it sees what the other does
+
+
+def test_a_wrong_token_and_a_used_one_are_refused(browser: Any, context: Any, start: Any) -> None:
+    server = start()
+    stranger = browser.new_context()
+    page = stranger.new_page()
+    assert page.goto(f"{server.root}/open?token=guess").status == 403
+    assert page.goto(server.root + "/").status == 403
+    enter(context, server.address)
+    assert page.goto(server.address).status == 403  # it worked once, for its owner
+    assert "works once" in (page.text_content("body") or "")
+    stranger.close()
+
+
+def test_nothing_is_asked_from_outside_and_space_follows(context: Any, start: Any) -> None:
+    server = start()
+    page = enter(context, server.address)
+    page.wait_for_selector("#planner-space[data-state=ready]", timeout=60_000)
+    outside = [u for u in page.asked if not u.startswith((server.root, "data:", "blob:"))]
+    assert outside == []
+    page.wait_for_timeout(500)
+    before = page.locator("#planner-space").screenshot()
+    page.locator('[data-path="short_axis-right-1"]').click()
+    page.wait_for_timeout(1500)
+    assert page.locator("#planner-space").screenshot() != before
+    assert page.faults == []
+
+
+def test_a_reason_is_asked_and_the_name_is_signed(context: Any, start: Any, folder: Path) -> None:
+    page = enter(context, start().address)
+    page.get_by_role("button", name="Reject", exact=True).click()
+    page.get_by_label("Why is this path rejected?").fill("skin infection")
+    page.get_by_role("dialog").get_by_role("button", name="Reject").click()
+    page.get_by_text("1 changes not saved").wait_for()
+    page.get_by_role("button", name="Sign and save").click()
+    page.get_by_label("Name", exact=True).fill("R. Eader")
+    page.get_by_role("dialog").get_by_role("button", name="Sign and save").click()
+    page.get_by_text("Saved as revision 1").wait_for()
+    saved = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    assert saved["review"]["signed"]["name"] == "R. Eader"
+    assert saved["trajectories"][0]["review"]["reason"] == "skin infection"
+
+
+def test_typed_angles_move_the_tip_and_limits_are_coloured(context: Any, start: Any) -> None:
+    page = enter(context, start().address)
+    before = shown(page)
+    field = page.get_by_label("In bone mm")
+    field.fill("40")
+    field.press("Enter")
+    after = until(page, before)
+    assert after["anterior_cortex"] < 2
+    row = page.locator(".figures tr[data-structure=anterior_cortex]")
+    assert "breaks" in (row.get_attribute("class") or "")
+    assert "✖" in (row.text_content() or "")
+
+
+def test_two_reviews_of_a_folder_exclude_each_other(
+    start: Any, folder: Path, toy_plan: tuple[Path, Path]
+) -> None:
+    start()
+    result = subprocess.run(
+        [*COMMAND, str(folder), "--no-browser"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert "another review of" in result.stderr
