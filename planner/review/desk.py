@@ -232,7 +232,8 @@ class Desk:
         if length < 1.0:
             return "cross"
         part = float((here - places[0]) @ along) / length**2
-        off = abs(float(np.cross(along, here - places[0]))) / length
+        beside = here - places[0]
+        off = abs(float(along[0] * beside[1] - along[1] * beside[0])) / length
         return "shaft" if 0 < part < 1 and off <= HANDLE_PX / 2 else "cross"
 
     def _along_needle(self) -> View:

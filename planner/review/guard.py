@@ -57,10 +57,10 @@ class Guard:
             await self._open(scope, send)
         elif not self._known(headers) or not self._own(scope, headers):
             await _refuse(scope, receive, send, 403, REFUSED)
-        elif int(headers.get("content-length") or 0) > LARGEST_BODY:
+        elif not _small(headers.get("content-length", "0")):
             await _refuse(scope, receive, send, 413, "Too much at once.")
         else:
-            await self._app(scope, receive, self._sealed(send, headers["host"]))
+            await self._app(scope, _bounded(receive), self._sealed(send, headers["host"]))
 
     async def _open(self, scope: Scope, send: Send) -> None:
         """Take a token and give the cookie for it, once."""
@@ -109,6 +109,26 @@ class Guard:
             await send(message)
 
         return sealed
+
+
+def _small(length: str) -> bool:
+    return length.isascii() and length.isdigit() and int(length) <= LARGEST_BODY
+
+
+def _bounded(receive: Receive) -> Receive:
+    """Cut a body off that never told its length and grows too long."""
+    total = 0
+
+    async def bounded() -> Message:
+        nonlocal total
+        message = await receive()
+        if message["type"] == "http.request":
+            total += len(message.get("body", b""))
+            if total > LARGEST_BODY:
+                return {"type": "http.disconnect"}
+        return message
+
+    return bounded
 
 
 def _headers(scope: Scope) -> dict[str, str]:
