@@ -6,7 +6,8 @@ from math import isfinite
 from typing import Any
 
 from planner.errors import ConfigurationError
-from planner.model.configuration import PLACEMENT_ERRORS
+from planner.model.configuration import PLACEMENT_ERRORS, Configuration
+from planner.model.trajectory import Structure
 
 LEAST_SHOWN = 0.0005
 
@@ -31,6 +32,19 @@ def percent(probability: float) -> str:
     if 0 < probability < LEAST_SHOWN:
         return "<0.1"
     return f"{100 * probability:.1f}"
+
+
+MARKS = {"breaks": "✖", "low": "▼", "good": ""}
+"""Marks beside the colour, for eyes that do not tell the colours apart."""
+
+
+def standing(structure: Structure, distance_mm: float, configuration: Configuration) -> str:
+    """Tell whether a clearance breaks its limit, is below what is preferred, or is good."""
+    limit = float(getattr(configuration.limits, f"{structure.value}_mm"))
+    wanted = float(getattr(configuration.preferred, f"{structure.value}_mm"))
+    if distance_mm < limit:
+        return "breaks"
+    return "low" if distance_mm < wanted else "good"
 
 
 def placement_name(config: dict[str, Any]) -> str:

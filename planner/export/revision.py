@@ -40,10 +40,12 @@ def revised(
     trajectories: Sequence[dict[str, Any]],
     pairs: Sequence[dict[str, Any]],
     review: dict[str, Any],
+    warnings: Sequence[str],
 ) -> PlanDocument:
     """Build the document of a revision; raises OutputError where it breaks the format."""
     values = document.model_dump(mode="json", exclude_none=True)
     values |= {"trajectories": list(trajectories), "pairs": list(pairs), "review": review}
+    values["warnings"] = list(warnings)
     try:
         return PlanDocument.model_validate(values)
     except ValidationError as error:

@@ -8,23 +8,11 @@ from typing import Any
 
 from planner.export.guidance_words import guidance_lines
 from planner.export.names import STRUCTURES
-from planner.export.numbers import percent
+from planner.export.numbers import MARKS, percent, standing
 from planner.export.plan_document import GuidanceObject
 from planner.export.plan_reading import guidance_of
 from planner.model.configuration import Configuration
 from planner.model.trajectory import Structure
-
-MARKS = {"breaks": "✖", "low": "▼", "good": ""}
-"""Marks beside the colour, for eyes that do not tell the colours apart."""
-
-
-def standing(structure: Structure, distance_mm: float, configuration: Configuration) -> str:
-    """Tell whether a clearance breaks its limit, is below what is preferred, or is good."""
-    limit = float(getattr(configuration.limits, f"{structure.value}_mm"))
-    wanted = float(getattr(configuration.preferred, f"{structure.value}_mm"))
-    if distance_mm < limit:
-        return "breaks"
-    return "low" if distance_mm < wanted else "good"
 
 
 def figures_html(

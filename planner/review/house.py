@@ -65,7 +65,9 @@ class House:
             for path in self.session.state.paths
         ]
         masks = cut_masks(opened.anatomy.labels, opened.anatomy.grid)
-        return build_space(items, opened.anatomy, opened.ground, masks, stills=False)
+        gone = {path.id for path in self.session.state.paths if path.verdict == "rejected"}
+        ground = opened.ground
+        return build_space(items, opened.anatomy, ground, masks, stills=False, rejected=gone)
 
     def report(self, progress: Callable[[float], Any] | None = None) -> Path:
         """Make the report of the saved revision again; returns its file."""

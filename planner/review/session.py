@@ -30,6 +30,10 @@ from planner.review.state import (
     State,
     Verdict,
 )
+from planner.scoring import BREAKS
+
+IN_REVIEW = "review: "
+"""How warnings of the plan begin that a review brought; each revision brings its own."""
 
 Clock = Callable[[], str]
 
@@ -205,7 +209,9 @@ class Session:
         }
         if signed.strip():
             review["signed"] = {"name": _text(signed), "time": moment}
-        return revised(self.document, trajectories, pairs, review)
+        warnings = [w for w in self.document.warnings if not w.startswith(IN_REVIEW)]
+        warnings += [line for values in kept for line in broken_lines(values)]
+        return revised(self.document, trajectories, pairs, review, warnings)
 
     def _trajectory(self, path: ReviewedPath) -> dict[str, Any]:
         figures = dict(self.figures(path.id).values)
@@ -258,6 +264,14 @@ class Session:
                 f"{len(changes)} changes of {changes[-1].time} were not saved when the last review "
                 "ended; they are here again."
             )
+
+
+def broken_lines(values: dict[str, Any]) -> list[str]:
+    """Say which hard limits a changed or added path breaks; the planner's own keep them all."""
+    if values["review"]["origin"] == "planned":
+        return []
+    lines = [line for line in values["warnings"] if BREAKS in line]
+    return [f"{IN_REVIEW}{values['id']} breaks a hard limit: {line}" for line in lines]
 
 
 def state_of(document: PlanDocument) -> State:

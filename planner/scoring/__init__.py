@@ -24,7 +24,11 @@ from planner.scoring.pairs import find_pairs
 from planner.scoring.ranking import rank_all
 from planner.scoring.report import measures_of, warnings_of
 
+BREAKS = "breaks the limit of"
+"""Words by which a warning tells that a hard limit is broken."""
+
 __all__ = [
+    "BREAKS",
     "Scored",
     "explain",
     "explanations",
@@ -89,8 +93,7 @@ def measure(
     evidence = gather(setting, trajectory)
     judged = _judge(setting, evidence, f"{trajectory.technique.value}-{trajectory.side}-own")
     broken = tuple(
-        f"{item.constraint}: {item.measured:.1f} {item.unit} breaks the limit of "
-        f"{item.limit:.1f} {item.unit}"
+        f"{item.constraint}: {item.measured:.1f} {item.unit} {BREAKS} {item.limit:.1f} {item.unit}"
         for item in broken_limits(evidence, configuration.limits)
     )
     return replace(judged, rank=1, warnings=broken + judged.warnings)

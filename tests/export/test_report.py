@@ -12,8 +12,10 @@ from types import SimpleNamespace
 import pytest
 from pypdf import PdfReader
 
+from planner.anatomy.fields import GUARDED
 from planner.errors import ConfigurationError
 from planner.export.disclaimer import DISCLAIMER
+from planner.export.numbers import standing
 from planner.export.overview.views import square_view
 from planner.export.plan_json import plan_document
 from planner.export.plan_reading import plan_of
@@ -139,9 +141,15 @@ def test_every_path_has_its_pictures_and_numbers(made: SimpleNamespace) -> None:
             assert any(cell.endswith(f"{clearance.distance_mm:.1f}") for cell in cells)
         assert f"{100 * item.breach_probability.any:.1f}" in cells
     assert "▼ 3.0" in made.text
-    assert (
-        SCRIPTS.sub("", made.text).count("▼") == 3
-    )  # the note, the table, and the path's own table
+    low = [
+        structure
+        for item in made.plan.trajectories
+        for structure in GUARDED
+        if standing(structure, item.clearances[structure].distance_mm, made.plan.configuration)
+        == "low"
+    ]
+    # the note, and for each of them the ranked table and the path's own
+    assert SCRIPTS.sub("", made.text).count("▼") == 1 + 2 * len(low)
 
 
 def test_a_stand_in_for_the_ct_is_told() -> None:

@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from planner.errors import ConfigurationError
+from planner.export.numbers import standing
 from planner.model.anatomy import LABELS
 from planner.model.trajectory import Structure
 from planner.review.desk import ALONG, NUDGE_MM, PANES, Desk
-from planner.review.figures import figures_html, standing
+from planner.review.figures import figures_html
 from planner.review.panes import PIXELS, TABLE
 from planner.review.session import Session
 

@@ -13,6 +13,7 @@ from planner.cli import app
 from planner.errors import ConfigurationError, OutputError
 from planner.export.plan_json import read_plan
 from planner.pipeline import NO_CT, OpenPlan
+from planner.review.house import House
 from planner.review.session import Session
 from planner.review.state import PLAN
 from tests.review.conftest import again
@@ -172,6 +173,18 @@ def test_own_needles_are_added_measured_and_saved(session: Session, folder: Path
         session.remove(LEFT)
 
 
+def test_a_broken_limit_heads_the_plan_until_it_is_mended(session: Session, folder: Path) -> None:
+    path = session.state.path(LEFT)
+    along = np.subtract(path.tip, path.entry) / np.linalg.norm(np.subtract(path.tip, path.entry))
+    session.move(LEFT, path.entry, np.add(path.tip, 6.0 * along))
+    session.save()
+    found = read_plan(folder).warnings
+    assert any(line.startswith(f"review: {LEFT} breaks a hard limit: ") for line in found)
+    session.reset(LEFT)
+    session.save()
+    assert not any(line.startswith("review: ") for line in read_plan(folder).warnings)
+
+
 def test_what_is_locked_stays(session: Session) -> None:
     session.lock(LEFT, True)
     for act in (
@@ -232,3 +245,20 @@ def test_without_the_ct_the_skin_is_not_invented(toy_plan: tuple[Path, Path], fo
     assert NO_CT in values["warnings"]
     session.save()
     assert NO_CT in read_plan(folder).trajectories[0].warnings
+
+
+def test_the_report_tells_planned_changed_and_rejected_apart(
+    session: Session, folder: Path
+) -> None:
+    move(session)
+    session.judge(RIGHT, "rejected", "skin <infection>")
+    session.add(*shifted(session, LEFT, (0.0, 0.0, 3.0)))
+    session.save("R. Eader")
+    text = House(session).report().read_text(encoding="utf-8")
+    assert 'class="open changed"' in text
+    assert 'class="rejected planned"' in text
+    assert 'class="open added"' in text
+    assert "bone entry moved 1.8 mm, tip 1.8 mm" in text
+    assert "REJECTED: skin &lt;infection&gt;" in text
+    assert "signed with the name R. Eader (as typed" in text
+    assert f"<td>{RIGHT}</td><td>reject</td>" in text

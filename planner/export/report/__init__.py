@@ -19,7 +19,7 @@ from planner.anatomy.fields import GUARDED
 from planner.export.entry_map import draw_entry_map
 from planner.export.guidance_words import guidance_lines
 from planner.export.names import STRUCTURES
-from planner.export.numbers import percent, placement_words
+from planner.export.numbers import MARKS, percent, placement_words, standing
 from planner.export.overview.slices import Masks, cut_masks
 from planner.export.overview.table import technique_words
 from planner.export.plan_document import PlanDocument, TrajectoryObject
@@ -27,8 +27,10 @@ from planner.export.plan_json import plan_document
 from planner.export.plan_reading import guidance_of, scored_of
 from planner.export.report import pictures
 from planner.export.report.pdf import write_pdf
+from planner.export.report.review import planned_ends, rejected_ids, review_mark, review_words
 from planner.export.report.space import build_space
 from planner.geometry.radiograph import SOURCE_TO_DETECTOR_MM, SOURCE_TO_ISOCENTRE_MM
+from planner.model.configuration import Configuration
 from planner.model.plan import Plan
 from planner.model.trajectory import ScoredTrajectory, Structure, Technique
 from planner.model.volume import Volume
@@ -80,7 +82,8 @@ def report_text(
     template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
     items = [scored_of(values) for values in document.trajectories]
     masks = cut_masks(plan.anatomy.labels, plan.anatomy.grid)
-    space = build_space(items, plan.anatomy, volume, masks)
+    gone = rejected_ids(document)
+    space = build_space(items, plan.anatomy, volume, masks, rejected=gone)
     entry_map = ""
     if plan.entry_map is not None:
         entry_map = _embedded(pictures.to_bytes(draw_entry_map(plan)))
@@ -93,6 +96,7 @@ def report_text(
         gauge=document.config.get("needle", ""),
         clearance_names=list(STRUCTURES.values()),
         rows=_rows(plan, document, volume, items, masks, progress),
+        reviewed=document.review is not None,
         pair_warnings=_pair_warnings(document),
         entry_map=entry_map,
         space=space,
@@ -123,36 +127,43 @@ def _rows(
         guidance = None if values.guidance is None else guidance_of(values.guidance)
         profile = clearance_profile(item.trajectory, anatomy)
         drawn = {
-            "slices": pictures.slice_figure(item, anatomy, volume, masks),
+            "slices": pictures.slice_figure(item, anatomy, volume, masks, planned_ends(values)),
             "profile": pictures.profile_figure(item, profile, plan.configuration),
         }
         if guidance is not None:
             drawn["radiographs"] = radiographs.figure(item, guidance)
         rows.append(
-            _figures(item, values)
+            _figures(item, values, plan.configuration)
             | {name: _embedded(pictures.to_bytes(figure)) for name, figure in drawn.items()}
             | {"guidance": [] if guidance is None else guidance_lines(guidance)}
-            | {"why": why[number]}
+            | {
+                "why": why[number],
+                "review": review_words(values),
+                "mark": review_mark(values),
+                "kind": _kind(values),
+            }
         )
         if progress is not None:
             progress((number + 1) / len(items))
     return rows
 
 
-def _figures(item: ScoredTrajectory, values: TrajectoryObject) -> dict[str, Any]:
+def _figures(
+    item: ScoredTrajectory, values: TrajectoryObject, configuration: Configuration
+) -> dict[str, Any]:
     """The numbers of one trajectory as words."""
-    low = {s for s in GUARDED if any(_below(line, item, s) for line in item.warnings)}
     structures = []
     for structure in GUARDED:
         found = getattr(values.clearance, structure.value)
         chance = getattr(values.breach_probability, structure.value)
         name = STRUCTURES[structure]
+        mark = MARKS[standing(structure, found.distance_mm, configuration)]
         if structure is Structure.FORAMINA:
             name = f"{name} ({found.structure.replace('_', ' ')})"
         structures.append(
             {
                 "name": name,
-                "distance": f"{'▼ ' if structure in low else ''}{found.distance_mm:z.1f}",
+                "distance": f"{mark} {found.distance_mm:z.1f}".strip(),
                 "depth": f"{found.depth_mm:.0f}",
                 "breach": percent(chance),
             }
@@ -181,6 +192,10 @@ def _figures(item: ScoredTrajectory, values: TrajectoryObject) -> dict[str, Any]
     }
 
 
+def _kind(values: TrajectoryObject) -> str:
+    return "" if values.review is None else f"{values.review.verdict} {values.review.origin}"
+
+
 def _pair_warnings(document: PlanDocument) -> list[str]:
     """Warnings of pairs, each once with the ranks that it holds for."""
     found: dict[str, list[str]] = {}
@@ -194,11 +209,6 @@ def _slip(radius_mm: float | None) -> str:
     if radius_mm is None:
         return ""
     return f"{MOST_MM:g} or more" if radius_mm >= MOST_MM else f"up to {radius_mm:.1f}"
-
-
-def _below(line: str, item: ScoredTrajectory, structure: Structure) -> bool:
-    name = (item.clearances[structure].label or structure.value).replace("_", " ")
-    return line.startswith(f"{name}: clearance") and "below the preferred" in line
 
 
 def _facts(document: PlanDocument) -> list[tuple[str, str]]:

@@ -47,8 +47,17 @@ MOST_MM = 15.0
 STEEPEST = 0.98
 
 
-def slice_figure(item: ScoredTrajectory, anatomy: Anatomy, volume: Volume, masks: Masks) -> Figure:
-    """Two planes along the needle, then across it at bone entry, mid-path and tip."""
+def slice_figure(
+    item: ScoredTrajectory,
+    anatomy: Anatomy,
+    volume: Volume,
+    masks: Masks,
+    planned: tuple[Float, Float] | None = None,
+) -> Figure:
+    """Two planes along the needle, then across it at bone entry, mid-path and tip.
+
+    planned: (3,) bone entry and tip where a reviewer moved it from; drawn as a dashed line.
+    """
     path = item.trajectory
     small, large = WIDTH_IN / 3, WIDTH_IN / 2
     figure = _dark(WIDTH_IN, small + large + 2 * TITLE_IN)
@@ -58,6 +67,8 @@ def slice_figure(item: ScoredTrajectory, anatomy: Anatomy, volume: Volume, masks
         axes = _panel(figure, place, large, f"along: {view.name}")
         slices.draw_slice(axes, view, volume, masks, ALONG_MM, 6.5)
         slices.draw_needle(axes, view, path)
+        if planned is not None:
+            axes.plot(*view.project(np.stack(planned)).T, color=INK, lw=1.2, ls=(0, (4, 3)))
     places = {"bone entry": 0.0, "mid-path": 0.5, "tip": 1.0}
     for column, (name, part) in enumerate(places.items()):
         point = path.bone_entry + part * (path.tip - path.bone_entry)

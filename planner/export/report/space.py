@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,14 +47,20 @@ def build_space(
     masks: Masks,
     *,
     stills: bool = True,
+    rejected: Collection[str] = (),
 ) -> Space:
-    """Build the scene of a plan's trajectories; stills: draw its still pictures as well."""
-    made = build_scene(items, anatomy, volume, masks)
+    """Build the scene of a plan's trajectories; stills: draw its still pictures as well.
+
+    rejected: ids of needles that are shown in grey, and left out of the still pictures.
+    """
+    made = build_scene(items, anatomy, volume, masks, rejected)
     titles = [_title(item) for item in items]
     facts = json.dumps({**made.facts, "titles": titles}, ensure_ascii=True)
     scripts = library()
     return Space(
-        stills=_stills(items, anatomy, masks) if stills else (),
+        stills=_stills([i for i in items if i.id not in rejected], anatomy, masks)
+        if stills
+        else (),
         data=base64.b64encode(made.data).decode("ascii"),
         facts=facts.replace("<", "\\u003c"),
         library=scripts,

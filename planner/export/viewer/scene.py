@@ -6,7 +6,7 @@ All in patient LPS, mm. Surfaces are thinned for the screen; needles stand at th
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,7 @@ CAMERA_MM, FIELD_DEG = 520.0, 24.0  # 220 mm high: a sacrum and its needles
 NO_LEGEND = 0  # -1 would let K3D choose an object
 BACKGROUND: Colour = (0.063, 0.078, 0.094)
 BONE: Colour = (0.86, 0.84, 0.78)
+REJECTED: Colour = (0.55, 0.55, 0.55)
 WITNESS: Colour = (0.95, 0.95, 0.95)
 GROUPS = {
     "sacrum": ("Sacrum", 0.35),
@@ -73,9 +74,13 @@ class Scene:
 
 
 def build_scene(
-    items: Sequence[ScoredTrajectory], anatomy: Anatomy, volume: Volume, masks: Masks
+    items: Sequence[ScoredTrajectory],
+    anatomy: Anatomy,
+    volume: Volume,
+    masks: Masks,
+    rejected: Collection[str] = (),
 ) -> Scene:
-    """Build the scene of a plan; items: its trajectories, best first."""
+    """Build the scene of a plan; items: its trajectories, best first; rejected: shown in grey."""
     objects = _Objects()
     groups = []
     for start, (title, opacity) in GROUPS.items():
@@ -86,7 +91,10 @@ def build_scene(
         if numbers:
             groups.append({"name": start, "title": title, "opacity": opacity, "objects": numbers})
     _letters(objects, anatomy)
-    needles = [_needle(objects, item, anatomy, k == 0) for k, item in enumerate(items)]
+    needles = [
+        _needle(objects, item, anatomy, k == 0, REJECTED if item.id in rejected else NEEDLE)
+        for k, item in enumerate(items)
+    ]
     piece = _slice(objects, anatomy, volume)
     facts: dict[str, Any] = {
         "groups": groups,
@@ -209,7 +217,7 @@ def _arrays(mesh: vtk.vtkPolyData) -> tuple[Float, NDArray[np.int64]]:
 
 
 def _needle(
-    objects: _Objects, item: ScoredTrajectory, anatomy: Anatomy, chosen: bool
+    objects: _Objects, item: ScoredTrajectory, anatomy: Anatomy, chosen: bool, colour: Colour
 ) -> dict[str, Any]:
     path = item.trajectory
     shaft = shaft_of(path)
@@ -226,7 +234,7 @@ def _needle(
     ]
     return {
         "rank": item.rank,
-        "object": objects.mesh(*shaft, NEEDLE, 1.0 if chosen else OTHER_OPACITY),
+        "object": objects.mesh(*shaft, colour, 1.0 if chosen else OTHER_OPACITY),
         "lines": objects.segments(ends, chosen),
         "planes": planes,
         "camera": camera(path.bone_entry, -along, across.up),
