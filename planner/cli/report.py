@@ -24,7 +24,8 @@ def report_command(
         bool, typer.Option("--overwrite", help="Replace the file given with --output.")
     ] = False,
     pdf: Annotated[
-        bool, typer.Option("--pdf", help="Print it to a .pdf beside it, too (extra: planner[pdf]).")
+        bool,
+        typer.Option("--pdf", help="Print it to a .pdf beside it as well (extra: pdf)."),
     ] = False,
     identify: Annotated[
         bool,
@@ -45,6 +46,8 @@ def report_command(
     target = plan_dir / FILE_NAME if output is None else output
     print_to = target.with_suffix(".pdf") if pdf else None
     targets = [target] if print_to is None else [target, print_to]
+    if target == print_to:
+        raise ConfigurationError(f"--output names the page, and --pdf prints it beside: {target}.")
     for each in targets:
         check_file(each, overwrite or output is None)
     if identify and ct is None:

@@ -61,18 +61,51 @@ def write_files(paths: Sequence[Path], writer: Callable[[Sequence[Path]], None])
     writer: called with where to write each; a part keeps the suffix of its file.
     """
     parts = [path.with_name(_hidden(path.stem) + path.suffix) for path in paths]
+    kept = [path.with_name(_hidden(path.stem) + path.suffix) for path in paths]
     here = paths[0]
     try:
         for here in paths:
             here.parent.mkdir(parents=True, exist_ok=True)
         writer(parts)
-        for here, part in zip(paths, parts, strict=True):
-            part.replace(here)
+        for part in parts:
+            on_disk(part)
+        _put_in_place(paths, parts, kept)
     except OSError as error:
         raise _refusal(here, error) from error
     finally:
-        for part in parts:
+        for part in (*parts, *kept):
             part.unlink(missing_ok=True)
+
+
+def on_disk(path: Path) -> None:
+    """Return when a file, or the names in a folder, have reached the disk."""
+    if path.is_dir() and os.name == "nt":
+        return  # a folder cannot be opened there; its names are written with the files
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _put_in_place(paths: Sequence[Path], parts: Sequence[Path], kept: Sequence[Path]) -> None:
+    """Rename whole parts to their names; on failure put back what stood there."""
+    done: list[int] = []
+    try:
+        for number, path in enumerate(paths):
+            if len(paths) > 1 and path.exists():
+                shutil.copy2(path, kept[number])
+            parts[number].replace(path)
+            done.append(number)
+        for folder in {path.parent for path in paths}:
+            on_disk(folder)
+    except BaseException:
+        for number in reversed(done):
+            if kept[number].exists():
+                kept[number].replace(paths[number])
+            elif len(paths) > 1:
+                paths[number].unlink(missing_ok=True)
+        raise
 
 
 def write_folder(

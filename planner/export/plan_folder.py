@@ -10,6 +10,7 @@ from planner.export import entry_map, plan_json, report, segmentation_nrrd
 from planner.export.atomic import check_folder, write_folder
 from planner.export.overview import FILE_NAME as OVERVIEW_FILE
 from planner.export.overview import write_overview
+from planner.export.revision import keep_reviewed
 from planner.model.plan import Plan
 from planner.model.volume import Volume
 
@@ -20,6 +21,7 @@ PLAN_FILES = (
     entry_map.MESH_FILE,
     entry_map.PICTURE_FILE,
     report.FILE_NAME,
+    report.PRINTED_NAME,
 )
 """Every file that belongs to a plan folder; anything else in it is the user's own."""
 
@@ -46,4 +48,6 @@ def write_plan(
     if plan.entry_map is not None:
         writers[entry_map.MESH_FILE] = partial(entry_map.write_entry_mesh, plan)
         writers[entry_map.PICTURE_FILE] = partial(entry_map.write_entry_picture, plan)
+    check_folder(Path(folder), overwrite)
+    keep_reviewed(Path(folder))
     write_folder(Path(folder), writers, PLAN_FILES, overwrite)

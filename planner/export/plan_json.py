@@ -7,6 +7,7 @@ computed from the rounded points, so that a reader who recomputes them finds the
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -112,13 +113,19 @@ def write_plan_json(plan: Plan, path: Path) -> None:
 
 
 def read_plan(folder: Path) -> PlanDocument:
-    """Read and check the plan.json of a plan folder.
+    """Read and check the plan.json of a plan folder; raises as `read_plan_and_hash`."""
+    return read_plan_and_hash(folder)[0]
+
+
+def read_plan_and_hash(folder: Path) -> tuple[PlanDocument, str]:
+    """Read and check the plan.json of a plan folder; returns it and the sha256 of its bytes.
 
     Raises ConfigurationError where there is none, UnsuitableCtError where it is damaged.
     """
     path = Path(folder) / FILE_NAME
     try:
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
+        text = data.decode("utf-8")
     except OSError as error:
         raise ConfigurationError(
             f"{folder} is not a plan folder: {FILE_NAME} cannot be read there ({error.strerror}). "
@@ -130,7 +137,7 @@ def read_plan(folder: Path) -> PlanDocument:
         values = json.loads(text, parse_constant=_refuse_constant)
     except ValueError as error:
         raise UnsuitableCtError(_damaged(path, str(error))) from error
-    return _checked(values, path)
+    return _checked(values, path), hashlib.sha256(data).hexdigest()
 
 
 def _checked(values: Any, path: Path) -> PlanDocument:

@@ -7,6 +7,7 @@ measured anew, pairs are found anew among the paths that were not rejected.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +29,6 @@ class Saved:
 
     number: int
     sha256: str
-
-
-def plan_hash(folder: Path) -> str:
-    """Sha256 of the plan.json in a folder."""
-    return hashlib.sha256((folder / FILE_NAME).read_bytes()).hexdigest()
 
 
 def revised(
@@ -61,7 +57,13 @@ def save_revision(folder: Path, document: PlanDocument, base: str) -> Saved:
     lies there by now; nothing is changed then.
     """
     target = folder / FILE_NAME
-    before = target.read_bytes()
+    try:
+        before = target.read_bytes()
+    except OSError as error:
+        raise OutputError(
+            f"{target} cannot be read any more: {error.strerror}. Nothing was saved; your changes "
+            "are kept in the journal beside it."
+        ) from error
     if hashlib.sha256(before).hexdigest() != base:
         raise OutputError(
             f"{target} has been changed since it was opened, by another program or another page. "
@@ -69,16 +71,30 @@ def save_revision(folder: Path, document: PlanDocument, base: str) -> Saved:
             "again to see what lies there now."
         )
     number = 1 if document.review is None else document.review.revision
-    kept = folder / REVISIONS / f"{number - 1:04d}-{FILE_NAME}"
-    if not kept.exists():
-        write_file(kept, lambda path: _put(path, before))
-    elif kept.read_bytes() != before:
-        raise OutputError(
-            f"{kept} holds another revision already. Nothing was saved; move it away."
-        )
+    keep(folder, before, number - 1)
     text = document_text(document).encode("utf-8")
     write_file(target, lambda path: _put(path, text))
     return Saved(number, hashlib.sha256(text).hexdigest())
+
+
+def keep(folder: Path, data: bytes, number: int) -> Path:
+    """Keep the bytes of a plan.json under its revision's number and its own hash; returns where."""
+    place = folder / REVISIONS / f"{number:04d}-{hashlib.sha256(data).hexdigest()[:8]}-{FILE_NAME}"
+    if not place.exists():
+        write_file(place, lambda path: _put(path, data))
+    return place
+
+
+def keep_reviewed(folder: Path) -> None:
+    """Keep the plan.json of a folder where it holds a review, before a new plan replaces it."""
+    try:
+        data = (folder / FILE_NAME).read_bytes()
+        review = json.loads(data).get("review")
+    except (OSError, ValueError, AttributeError):
+        return  # no plan, or none that this program wrote
+    if isinstance(review, dict):
+        number = review.get("revision")
+        keep(folder, data, number if isinstance(number, int) else 0)
 
 
 def _put(path: Path, data: bytes) -> None:

@@ -19,7 +19,7 @@ from planner.candidates import WINDOWS
 from planner.errors import ConfigurationError
 from planner.export import entry_map, segmentation_nrrd
 from planner.export.plan_document import PlanDocument
-from planner.export.plan_json import read_plan
+from planner.export.plan_json import read_plan_and_hash
 from planner.export.plan_reading import plan_of, read_entry_map
 from planner.export.segmentation_nrrd import read_segmentation
 from planner.geometry.grid import Float
@@ -40,6 +40,7 @@ LOOK_BACK_MM = 100.0
 ENTRY_TOLERANCE_MM = 2.0
 SKIN_REACH_MM = 300.0
 SAME_MM = 2e-3
+LONGEST_MM = 400.0
 SHORT_AXIS_DEG = 20.0  # between the short axis (up to 10 degrees) and the S2 entry (from 25)
 STAND_IN_BONE_HU, STAND_IN_SOFT_HU, STAND_IN_AIR_HU = 300, 40, -1000
 # Criteria, measures and limits that rest on the CT and not on the anatomy.
@@ -78,6 +79,7 @@ class OpenPlan:
 
     volume: the plan's CT, or None; then the skin and the grey values are unknown. ground: what is
     measured on, the CT or a stand-in. target: (T, 3) points the plan was made to reach, or None.
+    plan_sha256: of the bytes of plan.json that document was read from.
     """
 
     document: PlanDocument
@@ -87,6 +89,7 @@ class OpenPlan:
     ground: Volume
     target: Float | None
     guide: SetUp
+    plan_sha256: str
 
     @classmethod
     def of(cls, folder: Path, *, gauge: str | None = None, ct: Path | None = None) -> Self:
@@ -94,7 +97,7 @@ class OpenPlan:
 
         Raises ConfigurationError where the folder is no plan's or the CT is another.
         """
-        document = read_plan(folder)
+        document, plan_sha256 = read_plan_and_hash(folder)
         values = document.config if gauge is None else {**document.config, "needle": gauge}
         configuration = Configuration.from_mapping(values)
         anatomy = saved_anatomy(folder, document)
@@ -102,7 +105,7 @@ class OpenPlan:
         target = None if document.target is None else np.array(document.target.points_mm, float)
         ground = _without_ct(anatomy) if volume is None else volume
         guide = scoring.set_up(anatomy, ground.grid, configuration)
-        return cls(document, configuration, anatomy, volume, ground, target, guide)
+        return cls(document, configuration, anatomy, volume, ground, target, guide, plan_sha256)
 
     def plan(self, folder: Path) -> Plan:
         """Return the plan that was saved; folder: where it lies."""
@@ -168,6 +171,10 @@ def own_needle(
     length = float(np.linalg.norm(end - start))
     if length < 1.0:
         raise ConfigurationError("entry and tip are less than 1 mm apart; a needle has a length.")
+    if length > LONGEST_MM:
+        raise ConfigurationError(
+            f"entry and tip are {length:.0f} mm apart; no needle is so long ({LONGEST_MM:.0f} mm)."
+        )
     along = (end - start) / length
     solid = clearance_fields(anatomy).solid
     depths = np.arange(-LOOK_BACK_MM, length, 0.1)

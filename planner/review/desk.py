@@ -32,6 +32,8 @@ Grip = Literal["entry", "tip", "shaft", "cross", "measure", ""]
 FIELD_MM, LEAST_FIELD_MM, MOST_FIELD_MM = 150.0, 20.0, 400.0
 STEP_MM = 1.0
 NUDGE_MM = 0.5
+TREMOR_PX = 3.0
+"""A hand that moves less than this meant to press, not to drag."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Desk:
     ruler: list[Float] = field(default_factory=list)
     _grip: Grip = ""
     _grabbed: tuple[Float, Float, Float] | None = None
+    _held: tuple[Name, Pane, Float] | None = None
 
     @classmethod
     def of(cls, session: Session) -> Self:
@@ -75,7 +78,8 @@ class Desk:
     def choose(self, name: str) -> None:
         """Take up a path; the crosshair goes to its middle."""
         self.session.state.path(name)
-        self.chosen, self.draft, self._grip = name, None, ""
+        self.let_go()
+        self.chosen = name
         entry, tip = self.ends
         self.cross = (entry + tip) / 2
         self.focus = self.cross.copy()
@@ -96,7 +100,9 @@ class Desk:
         return self.session.figures(self.chosen)
 
     def pane(self, name: Name) -> Pane:
-        """Where a pane lies now."""
+        """Where a pane lies now; one that a needle is dragged in stays as it was taken hold of."""
+        if self._held is not None and self._held[0] == name:
+            return self._held[1]
         x, y, z = np.eye(3)
         if name == "needle":
             return Pane(self._along_needle(), self.fields_mm[name])
@@ -128,6 +134,7 @@ class Desk:
 
     def press(self, name: Name, x: float, y: float) -> Grip:
         """Press the mouse on a pane; returns what was taken hold of."""
+        self._held = None
         pane = self.pane(name)
         if self.measuring:
             if len(self.ruler) != 1:
@@ -140,6 +147,8 @@ class Desk:
         self._grabbed = (pane.to_patient(x, y), entry, tip)
         if self._grip == "cross":
             self.cross = pane.to_patient(x, y)
+        else:
+            self._held = (name, pane, np.array([x, y]))
         return self._grip
 
     def drag(self, name: Name, x: float, y: float) -> Grip:
@@ -149,7 +158,10 @@ class Desk:
         here = self.pane(name).to_patient(x, y)
         if self._grip == "cross":
             self.cross = here
-        elif self._grip in ("entry", "tip", "shaft"):
+        elif self._held is not None and name == self._held[0]:
+            far = float(np.linalg.norm(np.array([x, y]) - self._held[2]))
+            if self.draft is None and far < TREMOR_PX:
+                return self._grip
             start, entry, tip = self._grabbed
             by = here - start
             self.try_ends(entry + by * (self._grip != "tip"), tip + by * (self._grip != "entry"))
@@ -158,7 +170,7 @@ class Desk:
     def release(self) -> bool:
         """Let go; returns whether the plan changed. Raises ConfigurationError as `move` does."""
         grip, draft = self._grip, self.draft
-        self._grip, self._grabbed = "", None
+        self._grip, self._grabbed, self._held = "", None, None
         if draft is None or grip not in ("entry", "tip", "shaft"):
             return False
         return self.keep()
@@ -175,7 +187,7 @@ class Desk:
 
     def let_go(self) -> None:
         """Put the needle in the hand back to where it was."""
-        self.draft, self._grip, self._grabbed = None, "", None
+        self.draft, self._grip, self._grabbed, self._held = None, "", None, None
 
     def try_ends(self, entry: Any, tip: Any) -> Draft:
         """Hold a needle between two points and measure it."""

@@ -52,6 +52,7 @@ class PathForm:
         ]
         self._fields.append(self._note)
         self._showing = False
+        self._noted: dict[int, tuple[str, str]] = {}
 
     def show(self, mine: bool) -> None:
         """Bring the fields up to the chosen path; mine: whether this page may write."""
@@ -60,13 +61,19 @@ class PathForm:
         self._showing = True
         self._lock.set_value(path.locked)
         self._showing = False
-        self._note.set_value(path.note)
-        self._plan_note.set_value(page.session.state.note)
+        self._put(self._note, path.id, path.note)
+        self._put(self._plan_note, "", page.session.state.note)
         for each in (*self._fields, *self._buttons):
             each.set_enabled(mine and not path.locked)
         for each in (self._lock, self._plan_note):
             each.set_enabled(mine)
         self.show_ends()
+
+    def _put(self, area: ui.textarea, owner: str, text: str) -> None:
+        """Show a note, unless that would wipe what a person is writing."""
+        if self._noted.get(area.id) != (owner, text):
+            self._noted[area.id] = (owner, text)
+            area.set_value(text)
 
     def show_ends(self) -> None:
         """Bring points and angles up to the needle in the hand."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -41,6 +40,9 @@ class Guard:
 
     def __init__(self, app: App, hosts: tuple[str, ...]) -> None:
         self._app, self._hosts = app, hosts
+        # Browsers give a cookie to every port of a host, but only below its path: below a path
+        # that nobody can guess, another user's server on this machine is never given it.
+        self.root = f"/{secrets.token_urlsafe(16)}"
         self.token: str | None = secrets.token_urlsafe(32)
         self._secret = secrets.token_urlsafe(32)
         self._cookie = f"planner-review-{hosts[0].rpartition(':')[2]}"
@@ -53,14 +55,19 @@ class Guard:
         headers = _headers(scope)
         if headers.get("host") not in self._hosts:
             await _refuse(scope, receive, send, 421, "This is not the server that you asked for.")
-        elif scope["type"] == "http" and scope["path"] == OPEN_PATH:
+        elif scope["type"] == "http" and scope["path"] == self.root + OPEN_PATH:
             await self._open(scope, send)
-        elif not self._known(headers) or not self._own(scope, headers):
+        elif (
+            not scope["path"].startswith(self.root + "/")
+            or not self._known(headers)
+            or not self._own(scope, headers)
+        ):
             await _refuse(scope, receive, send, 403, REFUSED)
         elif not _small(headers.get("content-length", "0")):
             await _refuse(scope, receive, send, 413, "Too much at once.")
         else:
-            await self._app(scope, _bounded(receive), self._sealed(send, headers["host"]))
+            inner = {**scope, "root_path": self.root}
+            await self._app(inner, _bounded(receive), self._sealed(send, headers["host"]))
 
     async def _open(self, scope: Scope, send: Send) -> None:
         """Take a token and give the cookie for it, once."""
@@ -69,24 +76,24 @@ class Guard:
             await _answer(send, 403, REFUSED)
             return
         self.token = None
-        cookie = f"{self._cookie}={self._secret}; HttpOnly; SameSite=Lax; Path=/"
-        extra = [(b"set-cookie", cookie.encode()), (b"location", b"/")]
+        cookie = f"{self._cookie}={self._secret}; HttpOnly; SameSite=Lax; Path={self.root}/"
+        extra = [(b"set-cookie", cookie.encode()), (b"location", f"{self.root}/".encode())]
         await _answer(send, 303, "", extra)
 
     def _known(self, headers: dict[str, str]) -> bool:
-        cookies = SimpleCookie()
-        try:
-            cookies.load(headers.get("cookie", ""))
-        except CookieError:
-            return False
-        found = cookies.get(self._cookie)
-        return found is not None and hmac.compare_digest(
-            found.value.encode(), self._secret.encode()
-        )
+        # Cookies know no ports: other programs' may stand beside ours, well formed or not.
+        for part in headers.get("cookie", "").split(";"):
+            name, _, value = part.strip().partition("=")
+            if name == self._cookie and hmac.compare_digest(value.encode(), self._secret.encode()):
+                return True
+        return False
 
     def _own(self, scope: Scope, headers: dict[str, str]) -> bool:
         """Tell whether a request comes from one of this server's own pages, or from the person."""
-        if headers.get("sec-fetch-site", "none") not in OWN_SITES and scope["path"] != "/":
+        if (
+            headers.get("sec-fetch-site", "none") not in OWN_SITES
+            and scope["path"] != f"{self.root}/"
+        ):
             return False
         origin = headers.get("origin")
         changing = scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS

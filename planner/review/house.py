@@ -17,6 +17,7 @@ from planner.export.plan_reading import scored_of
 from planner.export.report import FILE_NAME, write_report
 from planner.export.report.space import Space, build_space
 from planner.review.session import Session
+from planner.review.state import State
 
 Told = Callable[[], None]
 
@@ -28,6 +29,8 @@ class House:
     session: Session
     pen: str = ""
     told: dict[str, Told] = field(default_factory=dict)
+    _ordered: dict[int, State] = field(default_factory=dict)
+    _orders: int = 0
 
     def enter(self, page: str, told: Told) -> None:
         """Let a page in; the first gets the pen."""
@@ -36,10 +39,10 @@ class House:
             self.pen = page
 
     def leave(self, page: str) -> None:
-        """A page is gone; its pen lies free for the next one that asks."""
+        """A page is gone; its pen goes to the one that came last, such as itself loaded again."""
         self.told.pop(page, None)
         if self.pen == page:
-            self.pen = ""
+            self.pen = next(reversed(self.told), "")
             self.tell()
 
     def take_pen(self, page: str) -> None:
@@ -57,15 +60,24 @@ class House:
             if page != but:
                 told()
 
-    def space(self) -> Space:
-        """The scene of the paths as they are now."""
+    def order_space(self) -> int:
+        """Note the state that a scene is wanted of; returns the number to fetch it by."""
+        self._ordered = {self._orders: self.session.state}
+        self._orders += 1
+        return self._orders - 1
+
+    def space(self, number: int) -> Space | None:
+        """Make an ordered scene, whatever has happened since; None where another was ordered."""
+        state = self._ordered.get(number)
+        if state is None:
+            return None
         opened = self.session.opened
         items = [
-            scored_of(TrajectoryObject.model_validate(self.session.figures(path.id).values))
-            for path in self.session.state.paths
+            scored_of(TrajectoryObject.model_validate(self.session.figures_of(path, rank).values))
+            for rank, path in enumerate(state.paths, 1)
         ]
         masks = cut_masks(opened.anatomy.labels, opened.anatomy.grid)
-        gone = {path.id for path in self.session.state.paths if path.verdict == "rejected"}
+        gone = {path.id for path in state.paths if path.verdict == "rejected"}
         ground = opened.ground
         return build_space(items, opened.anatomy, ground, masks, stills=False, rejected=gone)
 

@@ -1,7 +1,8 @@
 """The journal: every change on disk before the page shows it, so that no crash loses work.
 
-One JSON object per line beside plan.json. The first line names the plan.json that the changes
-rest on; a journal of another plan.json is set aside, never replayed and never deleted.
+One JSON object per line beside plan.json, in ASCII. The first line names the plan.json that the
+changes rest on. A journal of another plan.json, or one that is damaged, is kept under another name
+and told of; nothing of it is replayed past the damage, and it is never deleted.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import OutputError
-from planner.review.state import Change
+from planner.export.atomic import on_disk
+from planner.review.state import Change, State
 
 FILE_NAME = "review.jsonl"
 
@@ -27,58 +29,94 @@ class Journal:
         self.path = folder / FILE_NAME
         self._base = base
 
-    def recover(self) -> tuple[list[Change], Path | None]:
-        """Read the changes that were not saved; and where a journal of another plan was put.
+    def recover(self, state: State, saved_on: str = "") -> tuple[list[Change], str]:
+        """Read the changes that were not saved, and what the person should be told of it.
 
-        A last line that a crash cut off is left out: its change was never shown.
+        state: what they rest on. saved_on: sha256 of the plan.json before the one that is open: a
+        journal that rests on it was saved with it, and only not cleared. A last line without its
+        end is cut off: its change never counted.
         """
         try:
-            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+            data = self.path.read_bytes()
+            whole = data.rfind(b"\n") + 1
+            if whole < len(data):
+                os.truncate(self.path, whole)
         except FileNotFoundError:
-            return [], None
+            return [], ""
         except OSError as error:
             raise self._refusal(error) from error
-        records = [record for record in map(_record, lines) if record is not None]
-        if records and records[0].get("base_sha256") != self._base:
-            return [], self._set_aside()
-        return [Change(**record) for record in records[1:]], None
+        lines = data[:whole].splitlines()
+        head = _record(lines[0]) if lines else {}
+        base = "" if head is None else head.get("base_sha256", "")
+        if not lines or (saved_on and base == saved_on):
+            self._unlink()
+            return [], ""
+        if base != self._base:
+            return [], (
+                f"a journal of changes to another plan.json lay in the folder. It is kept as "
+                f"{self._set_aside().name}; nothing of it is in this review."
+            )
+        return self._read(lines[1:], state)
 
     def add(self, change: Change) -> None:
         """Write a change down; returns when it is on the disk."""
         size = self.path.stat().st_size if self.path.exists() else 0
-        lines = [] if size else [{"base_sha256": self._base}]
+        lines: list[dict[str, Any]] = [] if size else [{"base_sha256": self._base}]
         lines.append(asdict(change))
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        text = "".join(json.dumps(line) + "\n" for line in lines)
         try:
-            with self.path.open("a", encoding="utf-8") as out:
+            with self.path.open("a", encoding="ascii") as out:
                 out.write(text)
                 out.flush()
                 os.fsync(out.fileno())
+            if not size:
+                on_disk(self.path.parent)
         except OSError as error:
             with suppress(OSError):  # what was refused must not come back with the next start
                 os.truncate(self.path, size)
             raise self._refusal(error) from error
 
-    def mend(self) -> None:
-        """Cut off a last line that a crash left half-written, so that the next one stands alone."""
-        try:
-            data = self.path.read_bytes()
-            if data and not data.endswith(b"\n"):
-                self.path.write_bytes(data[: data.rfind(b"\n") + 1])
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise self._refusal(error) from error
-
     def clear(self, base: str) -> None:
         """Begin again on a plan.json that holds all changes; base: its sha256."""
-        self.path.unlink(missing_ok=True)
         self._base = base
+        self._unlink()
+
+    def _read(self, lines: list[bytes], state: State) -> tuple[list[Change], str]:
+        changes: list[Change] = []
+        for number, line in enumerate(lines, 2):
+            try:
+                change = Change(**(_record(line) or {}))
+                state = state.after(change)
+            except (TypeError, ValueError, KeyError, IndexError, AttributeError):
+                kept = self._set_aside()
+                for known in changes:
+                    self.add(known)
+                return changes, (
+                    f"the journal of unsaved changes is damaged from line {number} on: "
+                    f"{len(changes)} changes are here again, {len(lines) - len(changes)} lines are "
+                    f"not. The whole journal is kept as {kept.name}."
+                )
+            changes.append(change)
+        if not changes:
+            return [], ""
+        return changes, (
+            f"{len(changes)} changes up to {changes[-1].time} were not saved when the last review "
+            "ended; they are here again."
+        )
+
+    def _unlink(self) -> None:
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._refusal(error) from error
 
     def _set_aside(self) -> Path:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         place = self.path.with_name(f"review-set-aside-{stamp}.jsonl")
-        self.path.rename(place)
+        try:
+            self.path.rename(place)
+        except OSError as error:
+            raise self._refusal(error) from error
         return place
 
     def _refusal(self, error: OSError) -> OutputError:
@@ -89,7 +127,7 @@ class Journal:
         )
 
 
-def _record(line: str) -> dict[str, Any] | None:
+def _record(line: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(line)
     except ValueError:

@@ -23,6 +23,10 @@ from planner.review.house import House
 from planner.review.panes import WINDOWS
 from planner.review.space import Space
 
+NO_PICTURES = (
+    "The CT was not given (--ct): the pictures show the label map in even grey, which is invented "
+    "around the bones. Skin and grey values are unknown."
+)
 MOUSE = ["mousedown", "mousemove", "mouseup", "mouseleave"]
 COARSE_STEPS = 5.0
 ZOOM = 1.15
@@ -60,12 +64,15 @@ class Page:
                     self._pane(name)
             with ui.element("div").classes("facts") as facts, ui.element("div").classes("numbers"):
                 told = [*self.session.messages, *self.session.document.warnings]
+                if self.session.opened.volume is None:
+                    told.insert(0, NO_PICTURES)
                 ui.html(lines_html(told), sanitize=False).props('role="alert"')
                 self._figures = ui.html("", sanitize=False)
             with facts:
-                self._space = Space(self.desk)
+                self._space = Space(self.house, self.desk)
         ui.keyboard(on_key=self._key)
-        self.house.enter(self.id, self.show)
+        # A page that never connects, such as one a browser fetches ahead, gets no pen.
+        self.client.on_connect(self._enter)
         self.client.on_delete(lambda: self.house.leave(self.id))
         self.show()
 
@@ -95,6 +102,10 @@ class Page:
             self._show_pictures()
             self._space.show()
 
+    def _enter(self) -> None:
+        self.house.enter(self.id, self.show)
+        self.show()
+
     def write(self, act: Callable[[], Any]) -> None:
         """Do what changes the plan, if this page may, and tell every page."""
         if not self.house.may_write(self.id):
@@ -104,10 +115,11 @@ class Page:
             return
         try:
             act()
-        except PlannerError as error:
+        except (PlannerError, OSError) as error:
             self.desk.let_go()
             ui.notify(str(error), type="negative", multi_line=True, timeout=8000)
-        self.house.tell()
+        finally:
+            self.house.tell()
 
     def choose(self, name: str) -> None:
         """Take up another path."""
@@ -225,7 +237,7 @@ class Page:
                 row = ui.element("button").classes(f"path {path.verdict}")
                 if path.id == self.desk.chosen:
                     row.classes("chosen").props('aria-current="true"')
-                row.props(f'data-path="{path.id}"')
+                row.props["data-path"] = path.id  # never parsed: an id is what a file says it is
                 row.on("click", lambda _, name=path.id: self.choose(name))
                 with row:
                     ui.label(words)
@@ -284,7 +296,12 @@ class Page:
     def _save(self, name: str) -> None:
         def save() -> None:
             saved = self.session.save(name)
-            ui.notify(f"Saved as revision {saved.number}.", type="positive")
+            ui.notify(
+                f"Saved as revision {saved.number}. Report and pictures in the folder still show "
+                "the plan before it: make the report again.",
+                type="positive",
+                multi_line=True,
+            )
 
         self.write(save)
 

@@ -74,12 +74,12 @@ def _run(house: House, place: socket.socket, browser: bool, tell: Told) -> None:
         ws_max_size=LARGEST_BODY,
         server_header=False,
     )
-    address = f"http://{host}:{port}{OPEN_PATH}?token={guard.token}"
+    address = f"http://{host}:{port}{guard.root}{OPEN_PATH}?token={guard.token}"
     with tempfile.TemporaryDirectory(prefix="planner-review-") as hidden:
-        if browser and _open(address, Path(hidden)):
-            tell(f"The review is open in your browser, on port {port}. End it with Ctrl-C.")
-        else:
-            tell(f"Open this address, which works once: {address}\nEnd the review with Ctrl-C.")
+        opened = browser and _open(address, Path(hidden))
+        # Some browsers may not read the file that they were sent to, and nobody is told of it.
+        words = "If no page opened in your browser, open" if opened else "Open"
+        tell(f"{words} this address, which works once: {address}\nEnd the review with Ctrl-C.")
         logging.getLogger("nicegui").setLevel(logging.WARNING)
         uvicorn.Server(config).run(sockets=[place])
 
@@ -92,14 +92,16 @@ def build(house: House) -> FastAPI:
     def viewer() -> Response:
         return Response("\n".join(library().scripts), media_type="text/javascript")
 
-    @app.get("/space")
-    def space() -> Response:
-        made = house.space()
+    @app.get("/space/{number}")
+    def space(number: int) -> Response:
+        made = house.space(number)
+        if made is None:
+            return Response(status_code=404)
         return Response(f'{{"data": "{made.data}", "facts": {made.facts}}}', media_type=JSON)
 
     @ui.page("/", title=TITLE)
     def index() -> None:
-        ui.add_head_html('<script src="/viewer.js" defer></script>')
+        ui.add_head_html('<script src="viewer.js" defer></script>')
         Page(house).build()
 
     ui.run_with(

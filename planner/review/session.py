@@ -17,7 +17,7 @@ from planner.errors import ConfigurationError
 from planner.export.plan_document import PlanDocument, TrajectoryObject
 from planner.export.plan_json import point_mm, rounded, trajectory_values
 from planner.export.plan_reading import scored_of
-from planner.export.revision import Saved, plan_hash, revised, save_revision
+from planner.export.revision import Saved, revised, save_revision
 from planner.pipeline import NO_CT, OpenPlan
 from planner.review.journal import Journal
 from planner.review.state import (
@@ -57,7 +57,9 @@ class Session:
     def __init__(self, opened: OpenPlan, folder: Path, clock: Clock = now) -> None:
         self.opened, self.folder, self._clock = opened, folder, clock
         self.document = opened.document
-        self._base = plan_hash(folder)
+        if not self.document.trajectories:
+            raise ConfigurationError(f"the plan in {folder} holds no path to review.")
+        self._base = opened.plan_sha256
         self._journal = Journal(folder, self._base)
         self.history = History(state_of(self.document))
         self.messages: list[str] = []
@@ -102,29 +104,32 @@ class Session:
 
     def figures(self, name: str) -> Measured:
         """Figures of a path: the plan's own where it was not moved, else measured."""
-        path = self.state.path(name)
+        return self.figures_of(self.state.path(name), self._rank(name))
+
+    def figures_of(self, path: ReviewedPath, rank: int) -> Measured:
+        """Figures of a path of some state; rank: its place there, counted from 1."""
+        name = path.id
         saved = self._saved(name)
         if saved is not None and _ends(saved) == (path.entry, path.tip):
             return Measured(_plain(saved))
         found = self.measure(path.entry, path.tip)
-        return Measured({**found.values, "id": name, "rank": self._rank(name)}, found.notes)
+        return Measured({**found.values, "id": name, "rank": rank}, found.notes)
 
     def move(self, name: str, entry: Any, tip: Any) -> None:
         """Move a needle; where its line meets the bone elsewhere, that point is its entry."""
         path = self._open_path(name)
         values = self.measure(entry, tip).values
-        moved = replace(path, entry=_point(values["bone_entry_mm"]), tip=_point(values["tip_mm"]))
-        if moved != path:
-            self._commit("move", path, moved)
+        ends = _point(values["bone_entry_mm"]), _point(values["tip_mm"])
+        if ends != (path.entry, path.tip):
+            self._commit("move", path, _elsewhere(path, *ends))
 
     def reset(self, name: str) -> None:
         """Put a path back to where it was planned."""
         path = self._open_path(name)
         if path.planned is None:
             raise ConfigurationError(f"{name} was added in the review and has no planned place.")
-        entry, tip = path.planned
         if path.origin == "changed":
-            self._commit("put back", path, replace(path, entry=entry, tip=tip))
+            self._commit("put back", path, _elsewhere(path, *path.planned))
 
     def judge(self, name: str, verdict: Verdict, reason: str = "") -> None:
         """Accept a path, reject it with a reason, or open it again."""
@@ -183,11 +188,11 @@ class Session:
         """Save a revision of plan.json; signed: the name of who signs it, empty for nobody."""
         document = self._revision(signed)
         saved = save_revision(self.folder, document, self._base)
-        self._journal.clear(saved.sha256)
         self._base, self.document = saved.sha256, document
-        self.opened = replace(self.opened, document=document)
+        self.opened = replace(self.opened, document=document, plan_sha256=saved.sha256)
         self.history = History(state_of(document))
         self._known.clear()
+        self._journal.clear(saved.sha256)
         return saved
 
     def _revision(self, signed: str) -> PlanDocument:
@@ -250,20 +255,18 @@ class Session:
         self.history.add(change)
 
     def _recover(self) -> None:
-        changes, aside = self._journal.recover()
-        if aside is not None:
-            self.messages.append(
-                f"a journal of changes to another plan.json lay in the folder. It was kept as "
-                f"{aside.name}; nothing of it is in this review."
-            )
-        self._journal.mend()
+        review = self.document.review
+        saved_on = "" if review is None else review.before_sha256
+        changes, told = self._journal.recover(self.state, saved_on)
         for change in changes:
             self.history.replay(change)
-        if changes:
-            self.messages.append(
-                f"{len(changes)} changes of {changes[-1].time} were not saved when the last review "
-                "ended; they are here again."
-            )
+        if told:
+            self.messages.append(told)
+
+
+def _elsewhere(path: ReviewedPath, entry: Point, tip: Point) -> ReviewedPath:
+    """A path at another place; what was judged of it there does not hold here."""
+    return replace(path, entry=entry, tip=tip, verdict="open", reason="")
 
 
 def broken_lines(values: dict[str, Any]) -> list[str]:

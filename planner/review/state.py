@@ -100,7 +100,11 @@ class State:
             return replace(self, paths=kept)
         path = ReviewedPath.of(change.after)
         if len(kept) == len(self.paths):
-            return replace(self, paths=(*self.paths, path))
+            added = [item for item in (*self.paths, path) if item.planned is None]
+            planned = [item for item in self.paths if item.planned is not None]
+            # By length first: own-2 before own-10, wherever an undone removal brings it back.
+            added.sort(key=lambda item: (len(item.id), item.id))
+            return replace(self, paths=(*planned, *added))
         paths = tuple(path if item.id == path.id else item for item in self.paths)
         return replace(self, paths=paths)
 

@@ -41,12 +41,13 @@ class Server:
         self.said: list[str] = []
         for line in self.process.stdout:
             self.said.append(line)
-            found = re.search(r"http://127\.0\.0\.1:\d+/open\?token=\S+", line)
+            found = re.search(r"http://127\.0\.0\.1:\d+/[\w-]+/open\?token=\S+", line)
             if found:
                 self.address = found[0]
                 break
         assert self.address, "".join(self.said)
         self.root = self.address.split("/open")[0]
+        self.host = self.root.rpartition("/")[0]
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -229,6 +230,7 @@ def test_a_wrong_token_and_a_used_one_are_refused(browser: Any, context: Any, st
     page = stranger.new_page()
     assert page.goto(f"{server.root}/open?token=guess").status == 403
     assert page.goto(server.root + "/").status == 403
+    assert page.goto(server.host + "/").status == 403
     enter(context, server.address)
     assert page.goto(server.address).status == 403  # it worked once, for its owner
     assert "works once" in (page.text_content("body") or "")
@@ -275,6 +277,30 @@ def test_typed_angles_move_the_tip_and_limits_are_coloured(context: Any, start: 
     row = page.locator(".figures tr[data-structure=anterior_cortex]")
     assert "breaks" in (row.get_attribute("class") or "")
     assert "✖" in (row.text_content() or "")
+
+
+def test_an_id_from_a_file_runs_nothing(context: Any, start: Any, folder: Path) -> None:
+    evil = 'a" :onclick="document.title=1" innerHTML="<b>x</b>'
+    text = (folder / "plan.json").read_text(encoding="utf-8")
+    (folder / "plan.json").write_text(text.replace(LEFT, json.dumps(evil)[1:-1]), encoding="utf-8")
+    page = enter(context, start().address)
+    row = page.locator(".path").first
+    row.click()
+    page.wait_for_timeout(500)
+    assert page.title() != "1"
+    assert evil in (row.text_content() or "")
+    assert row.get_attribute("data-path") == evil
+
+
+def test_a_refused_note_is_not_wiped(context: Any, start: Any) -> None:
+    page = enter(context, start().address)
+    note = page.get_by_label("Note on this path")
+    note.fill("x" * 4001)
+    note.blur()
+    page.get_by_text("longer than the 4000").wait_for()
+    page.wait_for_timeout(500)
+    assert len(note.input_value()) == 4001
+    page.get_by_text("0 changes not saved").wait_for()
 
 
 def test_two_reviews_of_a_folder_exclude_each_other(

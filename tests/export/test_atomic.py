@@ -134,6 +134,25 @@ def test_single_files(tmp_path: Path) -> None:
         check_file(tmp_path, overwrite=True)
 
 
+def test_when_the_second_cannot_take_its_place_the_first_is_as_it_was(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, printed = old / "report.html", old / "report.pdf"
+    rename = Path.replace
+
+    def refuse(self: Path, target: Path) -> Path:
+        if target == printed:
+            raise OSError(13, "Permission denied")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(OutputError, match="Permission denied"):
+        write_files((page, printed), lambda parts: [part.write_text("new") for part in parts])
+    assert page.read_text(encoding="utf-8") == "old report.html"
+    assert not printed.exists()
+    assert [path.name for path in old.glob(".*")] == []
+
+
 def test_files_that_belong_together_appear_together(old: Path) -> None:
     page, printed = old / "report.html", old / "report.pdf"
 

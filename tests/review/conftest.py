@@ -38,8 +38,9 @@ def again(opened: OpenPlan, folder: Path) -> Session:
     """Open a review of a folder as a new process would, without measuring the anatomy again."""
     from dataclasses import replace
 
-    from planner.export.plan_json import read_plan
+    from planner.export.plan_json import read_plan_and_hash
 
     ticks = count()
     clock = lambda: f"2026-01-01T00:00:00.{next(ticks):03d}+00:00"  # noqa: E731
-    return Session(replace(opened, document=read_plan(folder)), folder, clock)
+    document, plan_sha256 = read_plan_and_hash(folder)
+    return Session(replace(opened, document=document, plan_sha256=plan_sha256), folder, clock)

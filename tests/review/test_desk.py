@@ -109,6 +109,31 @@ def test_a_dragged_end_moves_within_the_plane_and_keeps_its_depth(desk: Desk) ->
     assert desk.draft is None
 
 
+@pytest.mark.parametrize("grip", ["entry", "tip", "shaft"])
+@pytest.mark.parametrize("name", PANES)
+def test_the_needle_stays_under_the_hand(desk: Desk, name: str, grip: str) -> None:
+    pane = desk.pane(name)
+    ends = desk.ends
+    place = {"entry": ends[0], "tip": ends[1], "shaft": (ends[0] + ends[1]) / 2}[grip]
+    x, y = pane.to_pixel(place)
+    if desk.press(name, x, y) != grip:
+        pytest.skip("the needle is seen end-on here")
+    for step in range(1, 21):
+        desk.drag(name, x + 0.5 * step, y)
+    wanted = 10 * pane.mm_per_pixel * pane.view.right
+    moved = [desk.ends[0] - ends[0], desk.ends[1] - ends[1]]
+    expected = [wanted * (grip != "tip"), wanted * (grip != "entry")]
+    assert np.array(moved) == pytest.approx(np.array(expected), abs=2e-3)
+
+
+def test_a_trembling_press_moves_nothing(desk: Desk) -> None:
+    x, y = desk.pane("axial").to_pixel(desk.ends[1])
+    assert desk.press("axial", x, y) == "tip"
+    desk.drag("axial", x + 1, y + 1)
+    assert not desk.release()
+    assert desk.session.unsaved == 0
+
+
 def test_the_shaft_moves_both_ends_and_the_crosshair_moves_none(desk: Desk) -> None:
     pane = desk.pane("needle")
     ends = pane.to_pixel(np.stack(desk.ends))

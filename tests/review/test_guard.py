@@ -30,6 +30,7 @@ class Inside:
 def ask(
     guard: Guard,
     path: str = "/",
+    at: str | None = None,
     query: str = "",
     method: str = "GET",
     kind: str = "http",
@@ -39,7 +40,7 @@ def ask(
     given = {"host": HOST, **{k.replace("_", "-"): v for k, v in headers.items()}}
     scope = {
         "type": kind,
-        "path": path,
+        "path": (guard.root if at is None else at) + path,
         "method": method,
         "query_string": query.encode(),
         "headers": [(k.encode(), v.encode()) for k, v in given.items()],
@@ -66,23 +67,24 @@ def guard() -> Guard:
 
 @pytest.fixture
 def cookie(guard: Guard) -> str:
-    sent = ask(guard, "/open", f"token={guard.token}")
+    sent = ask(guard, "/open", query=f"token={guard.token}")
     assert status(sent) == 303
     found = dict(sent[0]["headers"])
-    assert found[b"location"] == b"/"
+    assert found[b"location"] == f"{guard.root}/".encode()
     words = found[b"set-cookie"].decode()
     assert "HttpOnly" in words
     assert "SameSite=Lax" in words
+    assert f"Path={guard.root}/" in words  # no other port of this machine is given it
     return words.split(";")[0]
 
 
 def test_the_token_works_once(guard: Guard) -> None:
     token = guard.token
-    assert status(ask(guard, "/open", "token=wrong")) == 403
+    assert status(ask(guard, "/open", query="token=wrong")) == 403
     assert status(ask(guard, "/open")) == 403
-    assert status(ask(guard, "/open", f"token={token}")) == 303
-    assert status(ask(guard, "/open", f"token={token}")) == 403
-    assert status(ask(guard, "/open", "token=None")) == 403
+    assert status(ask(guard, "/open", query=f"token={token}")) == 303
+    assert status(ask(guard, "/open", query=f"token={token}")) == 403
+    assert status(ask(guard, "/open", query="token=None")) == 403
     assert guard._app.seen == []
 
 
@@ -114,7 +116,7 @@ def test_without_it_nothing_does(guard: Guard, cookie: str, headers: dict[str, s
 
 def test_a_foreign_name_of_this_machine_is_no_host(guard: Guard, cookie: str) -> None:
     assert status(ask(guard, host="evil.example:4711", cookie=cookie)) == 421
-    assert status(ask(guard, "/open", f"token={guard.token}", host="evil.example")) == 421
+    assert status(ask(guard, "/open", query=f"token={guard.token}", host="evil.example")) == 421
 
 
 @pytest.mark.parametrize("origin", ["http://127.0.0.1:9999", "http://evil.example", "null"])
@@ -130,6 +132,17 @@ def test_the_socket_needs_an_origin_and_gets_in_with_its_own(guard: Guard, cooki
     assert ask(guard, kind="websocket", cookie=cookie)[0]["type"] == "websocket.close"
     own = ask(guard, kind="websocket", cookie=cookie, origin=f"http://{HOST}")
     assert own[0]["type"] == "websocket.accept"
+
+
+def test_cookies_of_other_programs_are_in_no_way(guard: Guard, cookie: str) -> None:
+    for odd in ('prefs={"a":1}', "x=a b", "planner-review-9=1", "=", ";;"):
+        assert status(ask(guard, cookie=f"{odd}; {cookie}")) == 200
+
+
+def test_beside_its_own_path_there_is_nothing(guard: Guard, cookie: str) -> None:
+    assert status(ask(guard, at="", cookie=cookie)) == 403
+    assert status(ask(guard, "/open", at="", query=f"token={guard.token}")) == 403
+    assert guard._app.seen == []
 
 
 def test_too_much_is_refused(guard: Guard, cookie: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from planner.cli import app
 from planner.errors import ConfigurationError, OutputError
 from planner.export.plan_json import read_plan
+from planner.export.revision import keep_reviewed
 from planner.pipeline import NO_CT, OpenPlan
 from planner.review.house import House
 from planner.review.session import Session
@@ -100,6 +102,118 @@ def test_a_crash_loses_nothing(session: Session, opened: OpenPlan, folder: Path)
     assert again(opened, folder).state == back.state
 
 
+@pytest.mark.parametrize("odd", ["\u2028", "\u0085", "\r", "\x0c", "🩻"])
+def test_whatever_is_pasted_into_a_note_survives(
+    session: Session, opened: OpenPlan, folder: Path, odd: str
+) -> None:
+    session.annotate(PLAN, f"before{odd}after")
+    session.judge(LEFT, "accepted")
+    back = again(opened, folder)
+    assert back.state == session.state
+    assert back.state.note == f"before{odd}after"
+
+
+@pytest.mark.parametrize("bad", ["{}", "not json", '{"time": 1, "after": {}}', "[]"])
+def test_a_damaged_journal_is_kept_and_told(
+    session: Session, opened: OpenPlan, folder: Path, bad: str
+) -> None:
+    session.judge(LEFT, "accepted")
+    good = session.state
+    session.judge(RIGHT, "accepted")
+    lines = (folder / "review.jsonl").read_text(encoding="ascii").splitlines()
+    whole = "\n".join([*lines[:2], bad, *lines[2:]]) + "\n"
+    (folder / "review.jsonl").write_text(whole, encoding="ascii")
+    back = again(opened, folder)
+    assert back.state == good
+    assert "damaged from line 3 on: 1 changes are here again, 2 lines are not" in back.messages[0]
+    (kept,) = folder.glob("review-set-aside-*.jsonl")
+    assert kept.read_text(encoding="ascii") == whole
+    assert again(opened, folder).state == good
+
+
+def test_a_last_line_without_its_end_never_counts_twice(
+    session: Session, opened: OpenPlan, folder: Path
+) -> None:
+    session.judge(LEFT, "accepted")
+    one = session.state
+    session.judge(RIGHT, "accepted")
+    path = folder / "review.jsonl"
+    path.write_bytes(path.read_bytes()[:-1])
+    for _ in range(2):
+        assert again(opened, folder).state == one
+
+
+def test_a_crash_after_saving_says_nothing_false(
+    session: Session, opened: OpenPlan, folder: Path
+) -> None:
+    move(session)
+    journal = (folder / "review.jsonl").read_bytes()
+    session.save()
+    (folder / "review.jsonl").write_bytes(journal)  # the crash came before it was cleared
+    back = again(opened, folder)
+    assert back.messages == []
+    assert back.unsaved == 0
+    assert back.state == session.state
+
+
+def test_a_plan_that_was_replaced_while_it_opened_is_not_overwritten(
+    opened: OpenPlan, folder: Path
+) -> None:
+    early = again(opened, folder).opened  # read before, the session begins after
+    text = (folder / "plan.json").read_text(encoding="utf-8")
+    (folder / "plan.json").write_text(text + "\n", encoding="utf-8")
+    session = Session(early, folder)
+    session.judge(LEFT, "accepted")
+    with pytest.raises(OutputError, match="has been changed since it was opened"):
+        session.save()
+
+
+def test_what_was_judged_does_not_hold_elsewhere(session: Session) -> None:
+    session.judge(LEFT, "accepted")
+    move(session)
+    assert session.state.path(LEFT).verdict == "open"
+    session.judge(LEFT, "rejected", "too near")
+    session.reset(LEFT)
+    path = session.state.path(LEFT)
+    assert (path.verdict, path.reason) == ("open", "")
+
+
+def test_an_undone_removal_comes_back_where_it_was(session: Session) -> None:
+    first = session.add(*shifted(session, LEFT, (0.0, 0.0, 2.0)))
+    session.add(*shifted(session, LEFT, (0.0, 0.0, 3.0)))
+    before = session.state
+    session.remove(first)
+    session.undo()
+    assert session.state == before
+
+
+def test_a_new_plan_keeps_the_reviewed_one(session: Session, folder: Path) -> None:
+    session.judge(LEFT, "accepted")
+    session.save("R. Eader")
+    signed = (folder / "plan.json").read_bytes()
+    keep_reviewed(folder)
+    keep_reviewed(folder)
+    (kept,) = (folder / "revisions").glob("0001-*-plan.json")
+    assert kept.read_bytes() == signed
+
+
+def test_a_plan_without_paths_is_refused(opened: OpenPlan, folder: Path) -> None:
+    document = read_plan(folder).model_copy(update={"trajectories": [], "pairs": []})
+    with pytest.raises(ConfigurationError, match="holds no path to review"):
+        Session(replace(opened, document=document), folder)
+
+
+def test_the_pen_goes_on_when_its_page_is_gone(session: Session) -> None:
+    house, told = House(session), []
+    house.enter("a", lambda: told.append("a"))
+    house.enter("b", lambda: told.append("b"))
+    assert house.may_write("a")
+    assert not house.may_write("b")
+    house.leave("a")  # a reload: the new page came before the old one was gone
+    assert house.may_write("b")
+    assert told == ["b"]
+
+
 def test_a_revision_keeps_the_one_before_and_every_change(
     session: Session, opened: OpenPlan, folder: Path
 ) -> None:
@@ -108,7 +222,8 @@ def test_a_revision_keeps_the_one_before_and_every_change(
     move(session)
     session.judge(RIGHT, "rejected", "skin infection")
     session.save("R. Eader")
-    assert (folder / "revisions" / "0000-plan.json").read_bytes() == first
+    (kept,) = (folder / "revisions").glob("0000-*-plan.json")
+    assert kept.read_bytes() == first
     document = read_plan(folder)
     left, right = document.trajectories
     assert left.review is not None and left.review.planned is not None
@@ -133,7 +248,8 @@ def test_a_revision_keeps_the_one_before_and_every_change(
     assert document.review.signed is None
     assert [change.revision for change in document.review.changes] == [1, 1, 2]
     assert document.trajectories[0].review.origin == "planned"
-    assert (folder / "revisions" / "0001-plan.json").read_bytes() == second
+    (kept,) = (folder / "revisions").glob("0001-*-plan.json")
+    assert kept.read_bytes() == second
 
 
 def test_another_plan_beneath_is_never_overwritten(
@@ -207,6 +323,7 @@ def test_what_is_locked_stays(session: Session) -> None:
         (lambda s: s.annotate(LEFT, "x" * 5000), "longer than the 4000"),
         (lambda s: s.judge("nobody", "accepted"), "no path 'nobody'"),
         (lambda s: s.add((0, 0, 0), (0, 0, 9)), "never meets the sacrum"),
+        (lambda s: s.add((0, 0, 0), (0, 0, 1e8)), "no needle is so long"),
         (lambda s: s.undo(), "nothing to undo"),
     ],
 )

@@ -39,6 +39,7 @@ from planner.scoring.profile import clearance_profile
 from planner.scoring.slip import MOST_MM
 
 FILE_NAME = "report.html"
+PRINTED_NAME = "report.pdf"
 Progress = Callable[[float], None]
 
 
@@ -121,7 +122,8 @@ def _rows(
     """Everything the page shows of each trajectory, best first."""
     anatomy = plan.anatomy
     radiographs = pictures.Radiographs(anatomy, volume)
-    why = ["", *explanations(items)]
+    # A reviewed plan keeps the planner's order: a moved path does not stand there for its figures.
+    why = ["", *explanations(items)] if document.review is None else [""] * len(items)
     rows = []
     for number, (item, values) in enumerate(zip(items, document.trajectories, strict=True)):
         guidance = None if values.guidance is None else guidance_of(values.guidance)

@@ -219,10 +219,24 @@ def _arrays(mesh: vtk.vtkPolyData) -> tuple[Float, NDArray[np.int64]]:
 def _needle(
     objects: _Objects, item: ScoredTrajectory, anatomy: Anatomy, chosen: bool, colour: Colour
 ) -> dict[str, Any]:
+    facts = needle_facts(item, anatomy)
+    vertices, faces = shaft_of(item.trajectory)
+    return {
+        "rank": item.rank,
+        "object": objects.mesh(vertices, faces, colour, 1.0 if chosen else OTHER_OPACITY),
+        "lines": objects.segments(_ends(item), chosen),
+        "planes": facts["planes"],
+        "camera": facts["camera"],
+    }
+
+
+def needle_facts(item: ScoredTrajectory, anatomy: Anatomy) -> dict[str, Any]:
+    """What the viewer needs to put a needle elsewhere: planes of its slice, camera, points.
+
+    shaft, lines: coordinates in a row, of the points that `shaft_of` returns and of the ends of
+    the lines to the nearest points.
+    """
     path = item.trajectory
-    shaft = shaft_of(path)
-    found = item.clearances.values()
-    ends = np.array([[_on_axis(item, each.depth_mm), each.witness] for each in found])
     length = float(np.linalg.norm(path.tip - path.bone_entry))
     along = path.direction
     across = views.square_view(path, anatomy, path.bone_entry)
@@ -233,12 +247,22 @@ def _needle(
         | {"normal": along.tolist(), "from": -BEYOND_MM, "to": length + BEYOND_MM, "start": length},
     ]
     return {
-        "rank": item.rank,
-        "object": objects.mesh(*shaft, colour, 1.0 if chosen else OTHER_OPACITY),
-        "lines": objects.segments(ends, chosen),
         "planes": planes,
         "camera": camera(path.bone_entry, -along, across.up),
+        "shaft": np.round(shaft_of(path)[0], 3).ravel().tolist(),
+        "lines": np.round(_ends(item), 3).ravel().tolist(),
     }
+
+
+def _ends(item: ScoredTrajectory) -> Float:
+    """(N, 2, 3) points on the needle's axis and the structure's nearest points to them."""
+    path = item.trajectory
+    return np.array(
+        [
+            [path.bone_entry + each.depth_mm * path.direction, each.witness]
+            for each in item.clearances.values()
+        ]
+    )
 
 
 def shaft_of(path: Trajectory) -> tuple[Float, NDArray[np.int64]]:
@@ -251,11 +275,6 @@ def _letters(objects: _Objects, anatomy: Anatomy) -> None:
     centre = views.from_behind(anatomy).centre
     for letter, axis, sign, reach in LETTERS:
         objects.letter(letter, centre + sign * reach * anatomy.frame.axes[:, axis])
-
-
-def _on_axis(item: ScoredTrajectory, depth_mm: float) -> Float:
-    path = item.trajectory
-    return np.asarray(path.bone_entry + depth_mm * path.direction)
 
 
 def _plane(title: str, view: View, reach_mm: float) -> dict[str, Any]:

@@ -49,14 +49,15 @@
 
     /** Make the scene that an address holds, in the element of an id, once that is on the page. */
     static async mount(id, address) {
-      const answer = await (await fetch(address)).json();
       const stage = document.getElementById(id);
-      if (!stage || !document.createElement("canvas").getContext("webgl2")) return null;
+      const able = document.createElement("canvas").getContext("webgl2");
+      const answer = able && stage ? await fetch(address) : null;
+      if (!answer?.ok) return false;
+      const { data, facts } = await answer.json();
       stage.replaceChildren();
-      const scene = await Scene.open(stage, answer.data, answer.facts);
-      window.plannerScene = scene;
+      window.plannerScene = await Scene.open(stage, data, facts);
       stage.dataset.state = "ready";
-      return scene;
+      return true;
     }
 
     /** Make a scene in an element; resolves when the first picture stands. */
@@ -133,12 +134,14 @@
       return this.change([...others, [object, changes]]);
     }
 
-    /** Give a needle another shaft: points as one list, with its slice and its lines hidden. */
-    reshape(number, points) {
-      const needle = this.facts.needles[number];
-      const vertices = { data: new Float32Array(points), shape: [points.length / 3, 3] };
-      const hidden = [this.facts.slice.object, needle.lines].map((id) => [id, { visible: false }]);
-      return this.change([[needle.object, { vertices }], ...hidden]);
+    /** Put a needle elsewhere: its shaft, its lines, and the planes of its slice. */
+    reshape(number, { planes, camera, shaft, lines }) {
+      const needle = Object.assign(this.facts.needles[number], { planes, camera });
+      const points = (row) => ({ data: new Float32Array(row), shape: [row.length / 3, 3] });
+      return this.change([
+        [needle.object, { vertices: points(shaft) }],
+        [needle.lines, { vertices: points(lines) }],
+      ]);
     }
 
     fade(group, opacity) {
