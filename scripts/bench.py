@@ -3,6 +3,7 @@
     python scripts/bench.py                    485 x 392 x 158 and 512 x 512 x 300 voxels
     python scripts/bench.py --quick            one small volume
     python scripts/bench.py --cache FOLDER     keep the volumes and use them again
+    python scripts/bench.py --review PLAN CT   the review page in a browser, and nothing else
 
 The reference is what any program must do that reads this CT and looks at it once in each of two
 ways: reading the series with SimpleITK, one Gaussian (sigma 1 mm) and one signed Maurer distance
@@ -29,7 +30,8 @@ from unittest import mock
 from rich.console import Console
 from rich.table import Table
 
-AIM_RATIO, AIM_GB = 10.0, 3.0
+AIM_RATIO, AIM_GB, AIM_DRAG_MS = 10.0, 3.0, 100.0
+LAPTOP = (1366, 768)
 GAUSSIAN_MM, BONE_HU = 1.0, 200
 # Columns, rows, slices, and voxel size in mm: one trimmed pelvic CT and one as scanners give it.
 FULL = ((485, 392, 158, 0.8, 1.0), (512, 512, 300, 0.75, 0.7))
@@ -183,6 +185,34 @@ def report(size: Size, ct: Path) -> tuple[Table, str]:
     return table, aim + ("met." if met else "missed.")
 
 
+def report_review(folder: Path, ct: Path) -> str:
+    """Time the review page of a plan in a browser; the reference is one measurement without it."""
+    import statistics
+
+    from browse import browser, drag_times, enter, review
+
+    from planner.pipeline import OpenPlan
+
+    opened = OpenPlan.of(folder, ct=ct)
+    path = opened.document.trajectories[0]
+    alone = []
+    for step in range(12):
+        start = time.perf_counter()
+        opened.measure(path.bone_entry_mm, [x + 0.01 * step for x in path.tip_mm])
+        alone.append(1000 * (time.perf_counter() - start))
+    with browser() as running, review(folder, ct) as address:
+        page, first_s = enter(running, address, LAPTOP)
+        page.wait_for_selector("#planner-space[data-state=ready]")
+        drags = drag_times(page)
+    middle, reference = statistics.median(drags), statistics.median(alone[2:])
+    return (
+        f"Review page: all pictures stand {first_s:.1f} s after the address is opened. From a move "
+        f"of the mouse to the numbers: median {middle:.0f} ms, most {drags[-1]:.0f} ms of "
+        f"{len(drags)} (aim {AIM_DRAG_MS:.0f}); {middle / reference:.1f} times one measurement "
+        f"without a browser ({reference:.0f} ms)."
+    )
+
+
 def main() -> int:
     """Print one table per volume; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -191,7 +221,11 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one small volume only")
     parser.add_argument("--cache", type=Path, help="folder that keeps the simulated CTs")
     parser.add_argument("--child", nargs=2, metavar=("JOB", "CT"), help=argparse.SUPPRESS)
+    parser.add_argument("--review", nargs=2, type=Path, metavar=("PLAN", "CT"))
     given = parser.parse_args()
+    if given.review:
+        print(report_review(*given.review))
+        return 0
     if given.child:
         return child(given.child[0], Path(given.child[1]))
     console = Console() if sys.stdout.isatty() else Console(width=100)

@@ -41,6 +41,8 @@ def test_a_name_that_does_not_exist() -> None:
 
 
 def test_no_module_of_the_package_can_reach_a_network() -> None:
+    """Only the review page listens, and on loopback alone (tests of the review)."""
+    listens = [("server.py", "socket"), ("guard.py", "urllib.parse")]
     found = []
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -50,7 +52,7 @@ def test_no_module_of_the_package_can_reach_a_network() -> None:
             elif isinstance(node, ast.ImportFrom):
                 names = [node.module or ""]
             found += [(path.name, n) for n in names if n.partition(".")[0] in NETWORK]
-    assert found == []
+    assert [pair for pair in found if pair not in listens] == []
 
 
 def test_files_and_functions_stay_short() -> None:

@@ -30,6 +30,7 @@ NO_PICTURES = (
 MOUSE = ["mousedown", "mousemove", "mouseup", "mouseleave"]
 COARSE_STEPS = 5.0
 ZOOM = 1.15
+SEND_S = 0.02  # what was changed before has left for the browser by then
 
 
 class Page:
@@ -177,24 +178,25 @@ class Page:
                 self.desk.let_go()
 
     async def _follow(self) -> None:
-        """Follow the hand to where it is by now."""
+        """Follow the hand to where it is by now: numbers first, then lines, then pictures."""
         try:
             while self._newest is not None:
                 newest, self._newest = self._newest, None
-                if self.desk.drag(*newest) in ("entry", "tip", "shaft"):
-                    with self.client:
+                grip = self.desk.drag(*newest)
+                with self.client:
+                    if self.desk.draft is not None:
                         if not self.house.may_write(self.id):
                             self.desk.let_go()
                             break
                         self._show_figures()
-                        self._show_lines()
-                elif self.desk.draft is None:
-                    with self.client:
-                        self._show_lines()
-                await asyncio.sleep(0.005)  # let the numbers out before the pictures are made
-                with self.client:
-                    self._show_pictures()
-                await asyncio.sleep(0.005)
+                        await asyncio.sleep(SEND_S)
+                    if not grip:
+                        break
+                    self._show_lines()
+                    await asyncio.sleep(SEND_S)
+                    for name in self._stale():
+                        picture = await asyncio.to_thread(self.desk.picture, name)
+                        self._images[name].set_source(picture)
         finally:
             self._busy = False
 
@@ -257,15 +259,22 @@ class Page:
             image.set_content(self.desk.overlay(name))  # type: ignore[arg-type]
 
     def _show_pictures(self) -> None:
-        for name, image in self._images.items():
-            pane = self.desk.pane(name)  # type: ignore[arg-type]
+        for name in self._stale():
+            self._images[name].set_source(self.desk.picture(name))
+
+    def _stale(self) -> list[Name]:
+        """Panes whose grey picture is not of where they lie now; they count as drawn from here."""
+        found: list[Name] = []
+        for name in PANES:
+            pane = self.desk.pane(name)
             view = pane.view
             depth = pane.off_plane_mm([0.0, 0.0, 0.0])
             sides = [*view.centre, *view.right, *view.up, depth, pane.field_mm]
             key = ([round(float(x), 4) for x in sides], self.desk.window, self.desk.outlines)
             if self._drawn.get(name) != key:
                 self._drawn[name] = key
-                image.set_source(self.desk.picture(name))  # type: ignore[arg-type]
+                found.append(name)
+        return found
 
     def _window(self, event: Any) -> None:
         self.desk.show(event.value)
