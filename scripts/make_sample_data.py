@@ -45,8 +45,8 @@ SAMPLE = PhantomParameters(
     seed=20260101,
 )
 
-PICTURE = "overview.png"
-"""Made from the case by scripts/make_picture.py, and so neither written nor compared here."""
+PICTURES = frozenset({"overview.png", "report.png", "review.png"})
+"""Made from the case by other scripts, and so neither written nor compared here."""
 
 README = """# Sample case
 
@@ -90,19 +90,18 @@ def main() -> int:
 def make(folder: Path) -> Path:
     """Write the sample case, README included, in place of the folder."""
     phantom = make_phantom(SAMPLE)
-    picture = folder / PICTURE
-    kept = picture.read_bytes() if picture.is_file() else None
+    kept = {name: (folder / name).read_bytes() for name in PICTURES if (folder / name).is_file()}
     with whole_folder(folder, overwrite=True) as building:
         fill_folder(phantom, building, "jpeg2000")
-        if kept is not None:
-            (building / PICTURE).write_bytes(kept)
+        for name, data in kept.items():
+            (building / name).write_bytes(data)
         (building / "README.md").write_text(README, encoding="utf-8")
     return folder
 
 
 def _check(folder: Path, fresh: Path) -> int:
     names = {path.relative_to(top) for top in (folder, fresh) for path in top.rglob("*.*")}
-    names.discard(Path(PICTURE))
+    names -= {Path(name) for name in PICTURES}
     wrong = [
         name
         for name in sorted(names)

@@ -123,12 +123,15 @@ def shown(page: Any) -> dict[str, float]:
 
 
 def until(page: Any, changed_from: dict[str, float]) -> dict[str, float]:
-    for _ in range(100):
-        if shown(page) != changed_from:
-            page.wait_for_timeout(400)  # and let the last step of the hand arrive
-            return shown(page)
-        page.wait_for_timeout(50)
-    raise AssertionError("the numbers did not change")
+    """The numbers once they have changed and come to rest."""
+    last = changed_from
+    for _ in range(60):
+        page.wait_for_timeout(700)
+        now = shown(page)
+        if now == last and now != changed_from:
+            return now
+        last = now
+    raise AssertionError("the numbers did not change, or did not come to rest")
 
 
 def points(page: Any) -> list[str]:
@@ -221,9 +224,9 @@ def test_a_second_tab_is_told_and_cannot_write(context: Any, start: Any) -> None
     second.get_by_role("button", name="Take the pen here").click()
     first.get_by_text("Another page of this review holds the pen").wait_for()
     drag(second, "coronal", "entry", (15, 0))
-    after = until(second, before)
-    first.wait_for_timeout(600)
-    assert shown(first) == after  # it sees what the other does
+    second.get_by_text("1 changes not saved").wait_for()
+    first.get_by_text("1 changes not saved").wait_for()
+    assert until(first, before) == until(second, before)  # it sees what the other does
 
 
 def test_a_wrong_token_and_a_used_one_are_refused(browser: Any, context: Any, start: Any) -> None:
