@@ -49,3 +49,9 @@ class OutputError(PlannerError):
     """An output could not be written; what stood there before is untouched."""
 
     exit_status = 6
+
+
+class ServerError(PlannerError):
+    """A server could not be reached, refused, or did not give or keep all that it should."""
+
+    exit_status = 7

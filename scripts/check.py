@@ -12,6 +12,7 @@ import argparse
 import os
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 
@@ -30,6 +31,11 @@ def checks(slow: bool) -> dict[str, list[str]]:
         "format": [*python, "ruff", "format", "--check", "."],
         "types": [*python, "mypy"],
         # Its cache keeps the imports of a module whose target has appeared since.
+        "scripts": [
+            str(Path(sysconfig.get_path("scripts"), "oxlint")),
+            "--deny-warnings",
+            "planner",
+        ],
         "layers": [sys.executable, "-c", layers, "--no-cache"],
         "tests": tests if slow else [*tests, "-m", "not slow"],
     }

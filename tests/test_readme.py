@@ -15,6 +15,7 @@ from typer.main import get_command
 import planner
 from planner import errors
 from planner.cli import app
+from planner.exchange import FORMATS
 from planner.export.plan_folder import PLAN_FILES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,10 +56,15 @@ def test_the_exit_statuses_are_those_of_the_errors() -> None:
 
 
 def test_the_files_are_those_of_a_plan() -> None:
-    rows = set(re.findall(r"^\| `([\w.]+)` \|", README, re.MULTILINE))
+    rows = set(re.findall(r"^\| `([\w.]+)` \| (?!`)", README, re.MULTILINE))
     assert (
         {"overview.png", "report.html", "plan.json", "anatomy.seg.nrrd"} <= rows <= set(PLAN_FILES)
     )
+
+
+def test_the_formats_are_those_of_the_program() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \| `([^`]+)` \|", README, re.MULTILINE)
+    assert rows == [(item.name, item.file) for item in FORMATS.values()]
 
 
 def test_ci_runs_the_readme_s_commands_word_for_word() -> None:

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from planner.cli.export import export_command
 from planner.cli.inspect import inspect_command
+from planner.cli.pacs import pacs_app
 from planner.cli.phantom import phantom_command
 from planner.cli.plan import plan_command
 from planner.cli.report import report_command
@@ -34,7 +36,9 @@ app.command("segment")(segment_command)
 app.command("score")(score_command)
 app.command("report")(report_command)
 app.command("review")(review_command)
+app.command("export")(export_command)
 app.command("phantom")(phantom_command)
+app.add_typer(pacs_app, name="pacs")
 
 
 def _show_version(wanted: bool) -> None:

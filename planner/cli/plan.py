@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from planner.cli.pacs import ServersOption, local_ct
 from planner.cli.rejected import keeping_rejected
 from planner.cli.terminal import (
     DeviceOption,
@@ -51,9 +52,11 @@ class SideChoice(StrEnum):
 
 def plan_command(
     ct: Annotated[
-        Path,
+        str,
         typer.Argument(
-            metavar="CT", help="Folder, multi-frame file, .zip, or .nii.gz/.nrrd/.mha volume."
+            metavar="CT",
+            help="Folder, multi-frame file, .zip, .nii.gz/.nrrd/.mha volume, or "
+            "pacs://SERVER/STUDY/SERIES.",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the plan.")],
@@ -93,6 +96,7 @@ def plan_command(
     top: Annotated[
         int | None, typer.Option("--top", help="Paths kept per technique and side (default 3).")
     ] = None,
+    servers: ServersOption = None,
     series: Annotated[
         str | None, typer.Option("--series", help="Series UID, where there are several.")
     ] = None,
@@ -112,13 +116,14 @@ def plan_command(
     configuration = build_configuration(config, side, technique, needle, placement_error, top)
     from planner.export.plan_folder import check_folder, write_plan
 
-    check_folder(output, overwrite, reserved=ct)
+    check_folder(output, overwrite, reserved=Path(ct))
     program = find_method(method, allow_download, device, anatomy)
+    place = local_ct(ct, output, servers, quiet)
     from planner.pipeline import plan_ct
 
     with keeping_rejected(output, overwrite), progress_bar(quiet) as progress:
         volume, plan = plan_ct(
-            ct,
+            place,
             configuration,
             series=series,
             anatomy_file=anatomy,

@@ -47,6 +47,9 @@ STAGES = {
     "score": "Measuring paths",
     "rank": "Ranking",
     "write": "Writing",
+    "fetch": "Fetching the CT",
+    "send": "Sending",
+    "read back": "Reading back what was sent",
 }
 
 

@@ -113,8 +113,9 @@ def write_folder(
 ) -> None:
     """Write a folder of files at once.
 
-    writers: file name to what writes it. known: every file name that belongs to such a folder;
-    those of an earlier run are removed, even where this run writes none of that name.
+    writers: file name to what writes it; one that writes nothing leaves its name as it was. known:
+    every file name that belongs to such a folder; those of an earlier run are removed, even where
+    this run has no writer of that name.
     Raises OutputError; the folder is then as it was before.
     """
     check_folder(folder, overwrite)
@@ -125,8 +126,11 @@ def write_folder(
         stage.mkdir()
         for name, writer in writers.items():
             writer(stage / name)
+        made_here = tuple(name for name in writers if (stage / name).exists())
+        for path in stage.rglob("*"):
+            on_disk(path)
         if exists:
-            _replace(folder, stage, tuple(writers), known)
+            _replace(folder, stage, made_here, tuple(n for n in known if n not in writers))
         else:
             stage.rename(folder)
             made = []
@@ -139,20 +143,44 @@ def write_folder(
 
 
 def _replace(folder: Path, stage: Path, names: tuple[str, ...], known: tuple[str, ...]) -> None:
-    """Swap the known files of a folder for the staged ones; on failure put the old ones back."""
+    """Swap the known files of a folder for the staged ones; on failure put the old ones back.
+
+    A file takes the place of the old one in one step and in the order of names, so that whatever
+    interrupts it, each name holds the old file or the new one.
+    """
     kept = stage / "before"
     kept.mkdir()
-    moves = [(folder / name, kept / name) for name in known if (folder / name).exists()]
-    moves += [(stage / name, folder / name) for name in names]
-    done: list[tuple[Path, Path]] = []
+    there = {name for name in (*names, *known) if (folder / name).exists()}
+    done: list[str] = []
     try:
-        for source, target in moves:
-            source.rename(target)
-            done.append((source, target))
+        for name in names:
+            target = folder / name
+            if target.is_file() and (stage / name).is_file():
+                shutil.copy2(target, kept / name)
+            elif name in there:
+                target.rename(kept / name)
+            done.append(name)
+            (stage / name).replace(target)
+        for name in sorted(there - set(names)):
+            done.append(name)
+            (folder / name).rename(kept / name)
+        on_disk(folder)
     except BaseException:
-        for source, target in reversed(done):
-            target.rename(source)
+        for name in reversed(done):
+            _put_back(folder / name, kept / name if name in there else None)
         raise
+
+
+def _put_back(place: Path, before: Path | None) -> None:
+    """Have a place hold again what it held; before: None where nothing was there."""
+    if before is not None and not before.exists():
+        return  # it never left
+    if place.is_dir():
+        shutil.rmtree(place)
+    elif before is None:
+        place.unlink(missing_ok=True)
+    if before is not None:
+        before.replace(place)
 
 
 def _make_parents(folder: Path) -> list[Path]:

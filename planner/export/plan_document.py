@@ -78,9 +78,13 @@ class ForamenObject(_Object):
 
 
 class AnatomyObject(_Object):
-    """What was found of the bones; the voxels are in anatomy.seg.nrrd."""
+    """What was found of the bones; the voxels are in anatomy.seg.nrrd.
+
+    labels_sha256: hash over those voxels and their grid, so that a plan is never shown on others.
+    """
 
     source: Literal["builtin", "provided", "totalsegmentator"]
+    labels_sha256: str = ""
     confidence: Fraction
     confidences: dict[str, Fraction] = {}
     s1_endplate: EndplateObject

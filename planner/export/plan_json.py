@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,9 +32,16 @@ from planner.model.anatomy import Anatomy, Foramen
 from planner.model.guidance import Guidance
 from planner.model.plan import Plan
 from planner.model.trajectory import Clearance, ScoredTrajectory, Structure, Trajectory
+from planner.reading.fingerprint import fingerprint
 
 FILE_NAME = "plan.json"
 SCHEMA_FILE = "plan.schema.json"
+
+# A plan of ten paths takes 20 kB, a review of a thousand changes 1 MB.
+LARGEST_BYTES = 16 * 1024**2
+# A problem quotes the value it is about, which may be as long as the file.
+LONGEST_PROBLEM = 300
+MOST_PROBLEMS = 100
 
 DECIMALS_MM = 3
 DECIMALS_UNIT = 6  # unit vectors, probabilities, utilities
@@ -109,7 +118,12 @@ def document_text(document: PlanDocument) -> str:
 
 def write_plan_json(plan: Plan, path: Path) -> None:
     """Write plan.json to a path."""
-    path.write_text(plan_text(plan), encoding="utf-8")
+    write_document(plan_document(plan), path)
+
+
+def write_document(document: PlanDocument, path: Path) -> None:
+    """Write a document to a path as plan.json holds it."""
+    path.write_text(document_text(document), encoding="utf-8")
 
 
 def read_plan(folder: Path) -> PlanDocument:
@@ -124,6 +138,7 @@ def read_plan_and_hash(folder: Path) -> tuple[PlanDocument, str]:
     """
     path = Path(folder) / FILE_NAME
     try:
+        _check_file(path)
         data = path.read_bytes()
         text = data.decode("utf-8")
     except OSError as error:
@@ -135,9 +150,23 @@ def read_plan_and_hash(folder: Path) -> tuple[PlanDocument, str]:
         raise UnsuitableCtError(_damaged(path, "it is not UTF-8 text")) from error
     try:
         values = json.loads(text, parse_constant=_refuse_constant)
+        document = _checked(values, path)
     except ValueError as error:
         raise UnsuitableCtError(_damaged(path, str(error))) from error
-    return _checked(values, path), hashlib.sha256(data).hexdigest()
+    except RecursionError as error:
+        raise UnsuitableCtError(_damaged(path, "it is nested too deep")) from error
+    return document, hashlib.sha256(data).hexdigest()
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what does not end or is no plan by its size alone; raises OSError."""
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise UnsuitableCtError(_damaged(path, "it is no file"))
+    if state.st_size > LARGEST_BYTES:
+        raise UnsuitableCtError(
+            _damaged(path, f"it has {state.st_size} bytes, at most {LARGEST_BYTES} are read")
+        )
 
 
 def _checked(values: Any, path: Path) -> PlanDocument:
@@ -252,6 +281,7 @@ def _anatomy(anatomy: Anatomy) -> dict[str, Any]:
     left, posterior, cranial = (_triple(axis, DECIMALS_UNIT) for axis in anatomy.frame.axes.T)
     return {
         "source": anatomy.source,
+        "labels_sha256": fingerprint(anatomy.labels, anatomy.grid),
         "confidence": round(float(anatomy.confidence), DECIMALS_UNIT),
         "confidences": {
             name: round(float(c), DECIMALS_UNIT) for name, c in _sorted(anatomy.confidences).items()
@@ -327,7 +357,7 @@ def tell_problems(error: ValidationError) -> str:
 
 
 def _join(lines: Iterable[str], most: int = 5) -> str:
-    found = list(lines)
+    found = [line[:LONGEST_PROBLEM] for line in islice(lines, MOST_PROBLEMS)]
     extra = f"; and {len(found) - most} more" if len(found) > most else ""
     return "; ".join(found[:most]) + extra
 

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from planner.errors import OutputError
+from planner.export import segmentation_nrrd
 from planner.export.atomic import write_file
 from planner.export.plan_document import PlanDocument
 from planner.export.plan_json import FILE_NAME, document_text, tell_problems
@@ -29,6 +30,11 @@ class Saved:
 
     number: int
     sha256: str
+
+
+def plan_hash(folder: Path) -> str:
+    """Sha256 of the plan.json in a folder."""
+    return hashlib.sha256((folder / FILE_NAME).read_bytes()).hexdigest()
 
 
 def revised(
@@ -56,6 +62,15 @@ def save_revision(folder: Path, document: PlanDocument, base: str) -> Saved:
     base: sha256 of the plan.json that the revision rests on. Raises OutputError where another one
     lies there by now; nothing is changed then.
     """
+    number = 1 if document.review is None else document.review.revision
+    keep(folder, check_base(folder, base), number - 1)
+    text = document_text(document).encode("utf-8")
+    write_file(folder / FILE_NAME, lambda path: _put(path, text))
+    return Saved(number, hashlib.sha256(text).hexdigest())
+
+
+def check_base(folder: Path, base: str) -> bytes:
+    """Read the plan.json of a folder; raises OutputError where it is not the one of a sha256."""
     target = folder / FILE_NAME
     try:
         before = target.read_bytes()
@@ -70,19 +85,21 @@ def save_revision(folder: Path, document: PlanDocument, base: str) -> Saved:
             "Nothing was saved; your changes are kept in the journal beside it. Open the review "
             "again to see what lies there now."
         )
-    number = 1 if document.review is None else document.review.revision
-    keep(folder, before, number - 1)
-    text = document_text(document).encode("utf-8")
-    write_file(target, lambda path: _put(path, text))
-    return Saved(number, hashlib.sha256(text).hexdigest())
+    return before
 
 
-def keep(folder: Path, data: bytes, number: int) -> Path:
-    """Keep the bytes of a plan.json under its revision's number and its own hash; returns where."""
-    place = folder / REVISIONS / f"{number:04d}-{hashlib.sha256(data).hexdigest()[:8]}-{FILE_NAME}"
+def keep(folder: Path, data: bytes, number: int, name: str = FILE_NAME) -> Path:
+    """Keep the bytes of a file under its revision's number and its own hash; returns where."""
+    place = folder / REVISIONS / f"{number:04d}-{hashlib.sha256(data).hexdigest()[:8]}-{name}"
     if not place.exists():
         write_file(place, lambda path: _put(path, data))
     return place
+
+
+def keep_anatomy(folder: Path, number: int) -> None:
+    """Keep the label map of a folder under a revision's number, before another takes its place."""
+    data = (folder / segmentation_nrrd.FILE_NAME).read_bytes()
+    keep(folder, data, number, segmentation_nrrd.FILE_NAME)
 
 
 def keep_reviewed(folder: Path) -> None:
@@ -90,7 +107,7 @@ def keep_reviewed(folder: Path) -> None:
     try:
         data = (folder / FILE_NAME).read_bytes()
         review = json.loads(data).get("review")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return  # no plan, or none that this program wrote
     if isinstance(review, dict):
         number = review.get("revision")

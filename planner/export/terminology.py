@@ -7,6 +7,7 @@ within the region of the sacrum, rather than one that means something else.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from planner.model.anatomy import LABELS, LEVELS, SIDES
@@ -21,6 +22,7 @@ HIP: Colour = (0.80, 0.47, 0.65)
 LUMBAR: Colour = (0.72, 0.72, 0.72)
 NEEDLE: Colour = (0.90, 0.45, 0.0)
 
+PRIVATE = "99PLANNER"
 ANATOMICAL: Code = ("SCT", "123037004", "Anatomical Structure")
 SACRUM: Code = ("SCT", "54735007", "Sacrum")
 MODIFIERS: dict[str, Code] = {
@@ -44,27 +46,39 @@ COLOURS = MappingProxyType(_colours())
 """Segment name to red, green, blue, each 0 to 1."""
 
 
-def _entry(kind: Code, side: str = "", region: Code = NOTHING) -> str:
-    codes = [ANATOMICAL, kind, MODIFIERS.get(side, NOTHING)]
+@dataclass(frozen=True)
+class Coded:
+    """What a segment is: the code of its kind, the code of its side, the region it lies in."""
+
+    kind: Code
+    side: Code = NOTHING
+    region: Code = NOTHING
+
+
+def _codes() -> dict[str, Coded]:
+    codes = {
+        "sacrum": Coded(SACRUM),
+        "sacral_canal": Coded(("SCT", "61853006", "Spinal canal"), region=SACRUM),
+        "l5": Coded(("SCT", "49668003", "L5 vertebra")),
+    }
+    for side in SIDES:
+        codes[f"hip_{side}"] = Coded(("SCT", "29836001", "Hip"), MODIFIERS[side])
+        for level in LEVELS:
+            code = (PRIVATE, f"foramen_{level.lower()}", f"{level} sacral foramen")
+            codes[f"foramen_{level.lower()}_{side}"] = Coded(code, MODIFIERS[side], SACRUM)
+    return codes
+
+
+CODES = MappingProxyType(_codes())
+"""Segment name to its codes."""
+
+
+def _entry(coded: Coded) -> str:
     parts = ["Segmentation category and type - planner"]
-    parts += ["^".join(code) for code in codes]
-    parts += ["Anatomic codes - DICOM master list", "^".join(region), "^".join(NOTHING)]
+    parts += ["^".join(code) for code in (ANATOMICAL, coded.kind, coded.side)]
+    parts += ["Anatomic codes - DICOM master list", "^".join(coded.region), "^".join(NOTHING)]
     return "~".join(parts)
 
 
-def _terminology() -> dict[str, str]:
-    entries = {
-        "sacrum": _entry(SACRUM),
-        "sacral_canal": _entry(("SCT", "61853006", "Spinal canal"), region=SACRUM),
-        "l5": _entry(("SCT", "49668003", "L5 vertebra")),
-    }
-    for side in SIDES:
-        entries[f"hip_{side}"] = _entry(("SCT", "29836001", "Hip"), side)
-        for level in LEVELS:
-            code = ("99PLANNER", f"foramen_{level.lower()}", f"{level} sacral foramen")
-            entries[f"foramen_{level.lower()}_{side}"] = _entry(code, side, SACRUM)
-    return entries
-
-
-TERMINOLOGY = MappingProxyType(_terminology())
+TERMINOLOGY = MappingProxyType({name: _entry(coded) for name, coded in CODES.items()})
 """Segment name to 3D Slicer's terminology entry."""

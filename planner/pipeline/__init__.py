@@ -2,7 +2,7 @@
 
 from planner.pipeline.bones import find_bones, trusted_anatomy
 from planner.pipeline.needle import NO_CT, NeedleReport, OpenPlan, score_needle
-from planner.pipeline.plan import Progress, plan_ct
+from planner.pipeline.plan import Progress, plan_again, plan_ct
 
 __all__ = [
     "NO_CT",
@@ -10,6 +10,7 @@ __all__ = [
     "OpenPlan",
     "Progress",
     "find_bones",
+    "plan_again",
     "plan_ct",
     "score_needle",
     "trusted_anatomy",

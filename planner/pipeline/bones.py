@@ -77,6 +77,11 @@ def trusted_anatomy(found: Segmentation, volume: Volume, configuration: Configur
             volume, found.labels, found.grid, dict(found.confidences), str(error)
         )
         raise
+    return with_doubt(anatomy)
+
+
+def with_doubt(anatomy: Anatomy) -> Anatomy:
+    """Put a warning in front where the anatomy is trusted, but only just."""
     if anatomy.confidence < DOUBTFUL:
         doubt = (
             f"the anatomy's confidence is {anatomy.confidence:.2f}: below {DOUBTFUL:g} six of "

@@ -29,6 +29,7 @@ from planner.model.guidance import Guidance
 from planner.model.plan import Plan
 from planner.model.trajectory import Needle, ScoredTrajectory, Technique, Trajectory
 from planner.model.volume import CtSource, Volume
+from planner.reading.fingerprint import fingerprint
 from planner.scoring.criteria import weighted_mean
 from planner.scoring.guidance import SetUp
 from planner.scoring.report import NEEDLE_SHORT, SKIN_HIDDEN
@@ -148,13 +149,26 @@ def score_needle(
 
 
 def saved_anatomy(folder: Path, document: PlanDocument) -> Anatomy:
-    """Derive the anatomy of a plan folder again from its label map."""
-    labels = read_segmentation(Path(folder) / segmentation_nrrd.FILE_NAME)
-    return anatomy_stage.derive_anatomy(
-        labels.labels,
-        labels.grid,
-        source=document.anatomy.source,
-        confidences=dict(document.anatomy.confidences),
+    """Derive the anatomy of a plan folder again from its label map, as sure of it as the plan was.
+
+    Raises ConfigurationError where the label map is not the one that the plan was made on.
+    """
+    path, stated = Path(folder) / segmentation_nrrd.FILE_NAME, document.anatomy
+    labels = read_segmentation(path)
+    if stated.labels_sha256 not in ("", fingerprint(labels.labels, labels.grid)):
+        raise ConfigurationError(
+            f"{path} is not the label map that the plan beside it was made on: it was edited, or "
+            "writing was interrupted. Plan on it anew with --anatomy, or put back the label map of "
+            "the plan; what a review replaced lies under revisions/."
+        )
+    anatomy = anatomy_stage.derive_anatomy(labels.labels, labels.grid, source=stated.source)
+    # The doubts that the labels raise are in the plan's confidences already.
+    sure = anatomy.confidences | stated.confidences
+    return replace(
+        anatomy,
+        confidence=stated.confidence,
+        confidences=sure,
+        foramina=tuple(replace(item, confidence=sure[item.name]) for item in anatomy.foramina),
     )
 
 

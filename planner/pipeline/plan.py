@@ -21,11 +21,14 @@ import SimpleITK as sitk
 
 from planner import candidates, reading, scoring
 from planner.anatomy.findings import look_for_findings, to_warnings
-from planner.errors import NoTrajectoryError
+from planner.errors import ConfigurationError, NoTrajectoryError
+from planner.geometry.grid import Float
+from planner.model.anatomy import Anatomy
 from planner.model.configuration import Configuration
 from planner.model.plan import Plan
 from planner.model.volume import Volume
-from planner.pipeline.bones import find_bones, trusted_anatomy
+from planner.pipeline.bones import check_confidence, find_bones, trusted_anatomy, with_doubt
+from planner.pipeline.needle import OpenPlan
 from planner.reading.labels import read_mask
 from planner.segmentation import TotalSegmentator
 
@@ -57,12 +60,45 @@ def plan_ct(
     with clock.stage("anatomy"), _threads(jobs):
         found = find_bones(volume, anatomy_file, clock.inside("anatomy"), method)
         anatomy = trusted_anatomy(found, volume, configuration)
+    target = None
+    if target_file is not None:
+        target = candidates.target_points(read_mask(target_file, volume.grid))
+    return volume, _plan_on(volume, anatomy, configuration, target, clock, jobs)
+
+
+def plan_again(
+    opened: OpenPlan,
+    anatomy: Anatomy,
+    *,
+    progress: Progress | None = None,
+    jobs: int | None = None,
+) -> Plan:
+    """Plan on another anatomy of a plan's CT, with its configuration and target.
+
+    Raises ConfigurationError where the plan was opened without its CT, UntrustedAnatomyError and
+    NoTrajectoryError as `plan_ct` does.
+    """
+    if opened.volume is None:
+        raise ConfigurationError("planning again needs the plan's CT; give it with --ct.")
+    check_confidence(anatomy, opened.volume, opened.configuration)
+    anatomy = with_doubt(anatomy)
+    clock = _Clock(progress or _silent)
+    given = (opened.volume, anatomy, opened.configuration, opened.target)
+    return _plan_on(*given, clock, jobs)
+
+
+def _plan_on(
+    volume: Volume,
+    anatomy: Anatomy,
+    configuration: Configuration,
+    target: Float | None,
+    clock: _Clock,
+    jobs: int | None,
+) -> Plan:
+    """Propose, judge and rank needle paths on an anatomy."""
     with clock.stage("findings"), _threads(jobs):
         findings = look_for_findings(anatomy, volume)
     with clock.stage("candidates"), _threads(jobs):
-        target = None
-        if target_file is not None:
-            target = candidates.target_points(read_mask(target_file, volume.grid))
         proposed = candidates.propose(anatomy, volume, configuration, target)
     with clock.stage("score"), _threads(jobs):
         scored = scoring.score(proposed, anatomy, volume, configuration, target)
@@ -74,7 +110,7 @@ def plan_ct(
         guidance = scoring.guide(ranked, anatomy, volume.grid, configuration)
     with clock.stage("entry map"), _threads(jobs):
         entries = candidates.entry_map(anatomy, volume, configuration)
-    plan = Plan(
+    return Plan(
         ct=volume.source,
         ct_grid=volume.grid,
         anatomy=anatomy,
@@ -90,7 +126,6 @@ def plan_ct(
         timings_s=clock.timings_s,
         provenance=provenance(),
     )
-    return volume, plan
 
 
 def tell_rejections(proposed: int, rejections: dict[str, int]) -> str:

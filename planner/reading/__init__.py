@@ -8,17 +8,29 @@ indexed [i, j, k] on a grid in patient LPS, mm; values are HU in int16.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from planner.errors import UnsuitableCtError
 from planner.model.volume import Volume
+from planner.reading.datasets import iterate_hu, read_datasets, read_planes
+from planner.reading.headers import SliceHeader
 from planner.reading.identity import read_identity
 from planner.reading.images import read_image
 from planner.reading.inspect import SeriesReport, inspect_ct
 from planner.reading.series import read_series
 from planner.reading.source import opened
 
-__all__ = ["SeriesReport", "inspect_ct", "read_ct", "read_identity"]
+__all__ = [
+    "SeriesReport",
+    "SliceHeader",
+    "inspect_ct",
+    "iterate_hu",
+    "read_ct",
+    "read_datasets",
+    "read_identity",
+    "read_planes",
+]
 
 
 def read_ct(
@@ -43,5 +55,7 @@ def read_ct(
                     f"{source.image_name} is a single volume without series; name none, or give "
                     "the DICOM files"
                 )
-            return read_image(source.image, source.image_name)
-        return read_series(source, series, progress)
+            volume = read_image(source.image, source.image_name)
+        else:
+            volume = read_series(source, series, progress)
+        return replace(volume, warnings=(*source.notes, *volume.warnings))

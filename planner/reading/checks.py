@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from planner.geometry.grid import Float
+from planner.reading import limits
 from planner.reading.headers import CT_SOP_CLASSES, SliceHeader
 
 # Row and column may miss unit length and a right angle by this much: rounding to three digits.
@@ -31,6 +32,9 @@ LOCALIZER_WORDS = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM"})
 PROJECTION_WORDS = frozenset(
     {"MIP", "MINIP", "MAX_IP", "MIN_IP", "PROJECTION IMAGE", "VOLUME_RENDERED", "RENDERED"}
 )
+ALLOCATED_BITS = frozenset({8, 16, 32})
+# Stored values of 16 bits need an intercept within their own range to become HU.
+LARGEST_RESCALE = 1e6
 HU_TYPES = frozenset({"", "HU"})
 UNSPECIFIED_TYPES = frozenset({"US", "UNSPECIFIED"})
 
@@ -53,12 +57,50 @@ def geometry_problems(plane: SliceHeader) -> list[str]:
         ]
     if plane.spacing_mm is None or min(plane.spacing_mm) <= 0:
         return ["its images have no valid PixelSpacing; export the original series"]
+    if min(plane.spacing_mm) < limits.FINEST_VOXEL_MM:
+        return [
+            f"its PixelSpacing of {min(plane.spacing_mm):.3g} mm is finer than any CT "
+            f"({limits.FINEST_VOXEL_MM} mm); export the original series"
+        ]
+    if min(plane.rows, plane.columns) < 1:
+        return [f"its images are {plane.rows} x {plane.columns} pixels; export the original series"]
     row, column = np.array(plane.orientation[:3]), np.array(plane.orientation[3:])
     off = max(abs(row @ row - 1), abs(column @ column - 1), abs(row @ column))
     if off > COSINE_TOLERANCE:
         return [
             f"its ImageOrientationPatient {list(plane.orientation)} is not a pair of "
             "perpendicular unit vectors; export the original series"
+        ]
+    return []
+
+
+def position_problems(planes: list[SliceHeader]) -> list[str]:
+    """Name what keeps planes of good geometry from lying anywhere near a patient."""
+    if any(p.position is None for p in planes):
+        return ["some of its images have no ImagePositionPatient"]
+    furthest = max(abs(x) for p in planes for x in p.position or ())
+    if furthest > limits.FURTHEST_MM:
+        return [
+            f"its ImagePositionPatient reaches {furthest:.3g} mm from the origin, at most "
+            f"{limits.FURTHEST_MM:.0e} mm is expected; export the original series"
+        ]
+    return []
+
+
+def stored_problems(planes: list[SliceHeader]) -> list[str]:
+    """Name what keeps stored values from being read as the header describes them."""
+    for plane in planes:
+        allocated, stored, high = plane.bits_allocated, plane.bits_stored, plane.high_bit
+        if allocated not in ALLOCATED_BITS or not 1 <= stored <= high + 1 <= allocated:
+            return [
+                f"its pixels take {allocated} bits, {stored} of them stored up to bit {high}; 8, "
+                "16 or 32 bits with the stored ones within are expected; export the original series"
+            ]
+    largest = max(max(abs(p.slope or 0), abs(p.intercept or 0)) for p in planes)
+    if largest > LARGEST_RESCALE:
+        return [
+            f"its RescaleSlope or RescaleIntercept reaches {largest:.3g}, at most "
+            f"{LARGEST_RESCALE:.0e} leads to HU; export the original series"
         ]
     return []
 
@@ -195,6 +237,7 @@ def content_problems(planes: list[SliceHeader]) -> list[str]:
             "some of its images have no valid RescaleSlope and RescaleIntercept, so their values "
             "are not in HU; export the original series"
         )
+    problems += stored_problems(planes)
     odd = sorted({p.rescale_type for p in planes} - HU_TYPES - UNSPECIFIED_TYPES)
     if odd:
         problems.append(f"its values are in {', '.join(odd)}, not in HU")

@@ -9,17 +9,15 @@ digest at once: it serves to tell two patients apart and appears in no message.
 from __future__ import annotations
 
 import hashlib
-import math
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pydicom
-from pydicom.pixels import get_decoder
-from pydicom.uid import UID
 
+from planner.reading.bounded import BoundedStream, TooLargeError
+from planner.reading.fragments import PixelSize, pixel_fault
 from planner.reading.quiet import quiet_pydicom
 
 CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -82,10 +80,10 @@ CONVERTED = (
     "UnassignedPerFrameConvertedAttributesSequence",
     "UnassignedSharedConvertedAttributesSequence",
 )
-# Tag and length, at least, come before the pixels; tag, VR and length before fragments.
-PIXEL_ELEMENT_BYTES = 8
-ENCAPSULATED_HEADER_BYTES = 12
-ITEM, DELIMITER = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
+# A whole body at 0.5 mm takes 4000 frames; five times that leaves room for phases of time.
+MOST_FRAMES = 20_000
+# No length, cosine, coefficient or stored value of a CT is larger; squares of it stay finite.
+LARGEST_NUMBER = 1e10
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +156,11 @@ def read_headers(path: Path) -> tuple[SliceHeader, ...]:
 
     Raises UnreadableDicomError for a DICOM file that breaks off inside its header.
     """
-    with path.open("rb") as stream:
-        preamble = stream.read(PREAMBLE_BYTES)[128:] == b"DICM"
-        stream.seek(0)
+    with path.open("rb") as file:
+        preamble = file.read(PREAMBLE_BYTES)[128:] == b"DICM"
+        file.seek(0)
         size = path.stat().st_size
+        stream = BoundedStream(file)
         try:
             with quiet_pydicom():
                 dataset = pydicom.dcmread(
@@ -172,6 +171,8 @@ def read_headers(path: Path) -> tuple[SliceHeader, ...]:
                 return _planes(path, dataset, syntax, fault)
         except UnreadableDicomError:
             raise
+        except TooLargeError as error:
+            raise UnreadableDicomError(str(error)) from error
         except Exception as error:  # the parser raises a dozen unrelated types on broken input
             if preamble:
                 raise UnreadableDicomError(f"{type(error).__name__}: header does not parse") from (
@@ -193,7 +194,7 @@ def _planes(path: Path, dataset: Any, syntax: str, fault: str) -> tuple[SliceHea
         if sop_class in CT_SOP_CLASSES or stated in CT_SOP_CLASSES:
             raise UnreadableDicomError("a CT image without Rows and Columns")
         return (_record(path, dataset, syntax, 0, 0, ""),)
-    frames = int(_number(dataset, "NumberOfFrames") or 1)
+    frames = _frames(dataset)
     return tuple(_record(path, dataset, syntax, frame, frames, fault) for frame in range(frames))
 
 
@@ -201,46 +202,29 @@ def _is_part10(dataset: Any) -> bool:
     return bool(getattr(dataset, "preamble", None)) or len(dataset.file_meta) > 0
 
 
-def _pixel_fault(dataset: Any, syntax: str, stream: BinaryIO, size: int) -> str:
+def _pixel_fault(dataset: Any, syntax: str, stream: BoundedStream, size: int) -> str:
     """Tell whether the pixels end early; the stream stands at their element."""
     if "Rows" not in dataset or "Columns" not in dataset:
         return ""
-    rest = size - stream.tell() - PIXEL_ELEMENT_BYTES
-    if rest <= 0:
-        return "the file ends before its pixels"
-    if syntax and (fault := _decoder_fault(UID(syntax))):
-        return fault
-    if syntax and UID(syntax).is_encapsulated:
-        return _fragment_fault(stream, size)
-    frames = int(_number(dataset, "NumberOfFrames") or 1)
-    pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel", 1) or 1)
-    needed = pixels * frames * int(dataset.get("BitsAllocated", 16) or 16) // 8
-    if rest < needed:
-        return f"the file breaks off in its pixels: {rest} bytes left of {needed}"
-    return ""
+    stated = PixelSize(
+        int(dataset.Rows),
+        int(dataset.Columns),
+        _frames(dataset),
+        int(dataset.get("SamplesPerPixel", 1) or 1),
+        int(dataset.get("BitsAllocated", 16) or 16),
+    )
+    return pixel_fault(stream, size, syntax, stated)
 
 
-def _decoder_fault(syntax: UID) -> str:
-    try:
-        available = get_decoder(syntax).is_available
-    except NotImplementedError:
-        available = False
-    return "" if available else f"no decoder is installed for its compression, {syntax.name}"
-
-
-def _fragment_fault(stream: BinaryIO, size: int) -> str:
-    """Walk the fragments of compressed pixels: decoders may fill the rest of a cut one silently."""
-    stream.seek(ENCAPSULATED_HEADER_BYTES, 1)
-    while True:
-        header = stream.read(8)
-        if len(header) < 8:
-            return "the file breaks off in its compressed pixels"
-        group, element, length = struct.unpack("<HHL", header)
-        if (group, element) == DELIMITER:
-            return ""
-        if (group, element) != ITEM or stream.tell() + length > size:
-            return "the file breaks off in its compressed pixels"
-        stream.seek(length, 1)
+def _frames(dataset: Any) -> int:
+    """Count the frames that a header states; UnreadableDicomError where that is no count."""
+    value = dataset.get("NumberOfFrames")
+    if value in (None, ""):
+        return 1
+    frames = _one(value)
+    if frames is None or frames != int(frames) or not 0 <= frames <= MOST_FRAMES:
+        raise UnreadableDicomError(f"NumberOfFrames is no whole number from 0 to {MOST_FRAMES}")
+    return int(frames) or 1
 
 
 def _record(
@@ -388,12 +372,14 @@ def _triple(value: Any) -> tuple[float, float, float] | None:
 
 
 def _floats(value: Any, count: int) -> tuple[float, ...] | None:
-    """Take exactly `count` finite numbers; None for anything else."""
+    """Take exactly `count` numbers within LARGEST_NUMBER; None for anything else."""
     if value is None:
         return None
     try:
         parts = [value] if count == 1 and not isinstance(value, (list, tuple)) else list(value)
         numbers = tuple(float(v) for v in parts)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
+    # Neither NaN nor infinity is at most the largest number.
+    fit = len(numbers) == count and all(abs(n) <= LARGEST_NUMBER for n in numbers)
+    return numbers if fit else None

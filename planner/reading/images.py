@@ -18,6 +18,7 @@ import nrrd
 import numpy as np
 import SimpleITK as sitk
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from planner.errors import UnsuitableCtError
@@ -27,6 +28,7 @@ from planner.reading import limits
 from planner.reading.fingerprint import fingerprint
 from planner.reading.pixels import HIGHEST_HU, LOWEST_HU
 from planner.reading.source import image_kind
+from planner.reading.volume_files import check_volume_file
 
 LPS_FROM_RAS: Float = np.diag([-1.0, -1.0, 1.0])
 LPS_FROM_LAS: Float = np.diag([1.0, -1.0, 1.0])
@@ -54,9 +56,13 @@ READ_ERRORS = (
     OSError,
     EOFError,
     RuntimeError,
+    OverflowError,
+    MemoryError,
+    IndexError,
     zlib.error,
     nrrd.NRRDError,
     ImageFileError,
+    HeaderDataError,
 )
 
 
@@ -104,14 +110,18 @@ def read_image(path: Path, shown: str) -> Volume:
 def load_image(path: Path, shown: str) -> Image:
     """Open a volume and read its geometry; raises UnsuitableCtError where it states none."""
     loader = {"nifti": _load_nifti, "nrrd": _load_nrrd, "mha": _load_meta}[image_kind(path)]
+    check_volume_file(path, shown)
     try:
-        return loader(path)
+        image = loader(path)
     except _RefusalError as refusal:
         raise UnsuitableCtError(f"{shown} {refusal}") from refusal.__cause__
     except READ_ERRORS as error:
         raise UnsuitableCtError(
             f"{shown} cannot be read ({_first_line(error)}); copy it again"
         ) from (error)
+    if too_large := limits.memory_problems(image.grid.shape):
+        raise UnsuitableCtError(f"{shown} cannot be planned on: {too_large[0]}")
+    return image
 
 
 def lattice_problems(image: Image) -> list[str]:

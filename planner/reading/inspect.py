@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +57,10 @@ def inspect_ct(path: Path | str) -> tuple[SeriesReport, ...]:
     """
     with opened(Path(path)) as source:
         if source.image is not None:
-            return (_image_report(source.image, source.image_name),)
-        return _dicom_reports(source)
+            reports: tuple[SeriesReport, ...] = (_image_report(source.image, source.image_name),)
+        else:
+            reports = _dicom_reports(source)
+        return tuple(replace(r, notes=(*source.notes, *r.notes)) for r in reports)
 
 
 def _dicom_reports(source: Source) -> tuple[SeriesReport, ...]:

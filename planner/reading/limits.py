@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from planner.geometry.grid import Float
@@ -21,6 +23,13 @@ ADEQUATE_EXTENT_MM = 140.0
 AIR_HU = -500
 # Cortical bone reaches far above this; a volume without it shows no skeleton or is not in HU.
 BONE_HU = 150
+
+# Twice the largest CT of a whole body (1024 x 1024 x 2000): 8 GiB of int16, more than planning has.
+MOST_VOXELS = 4 * 1024**3
+# Photon-counting CT and micro-CT of bone end at about 0.05 mm; finer is a damaged header.
+FINEST_VOXEL_MM = 0.01
+# A scanner's own origin lies within metres of the patient.
+FURTHEST_MM = 1e5
 
 
 def cranio_caudal_axis(direction: Float) -> int:
@@ -60,6 +69,14 @@ def size_problems(
             f"{SHORTEST_EXTENT_MM:.0f} mm; give a series that covers the sacrum"
         )
     return problems
+
+
+def memory_problems(shape: tuple[int, ...]) -> list[str]:
+    """Refuse a lattice that no CT fills, before memory is set aside for it."""
+    if math.prod(shape) <= MOST_VOXELS:
+        return []
+    size = " x ".join(str(n) for n in shape)
+    return [f"its {size} voxels are more than the {MOST_VOXELS:.1e} read; crop it to the pelvis"]
 
 
 def size_notes(spacing: Float) -> list[str]:

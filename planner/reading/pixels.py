@@ -33,6 +33,8 @@ LOWEST_HU = -1024
 HIGHEST_HU = 32767
 # Decoding releases the interpreter for reading and decompression only; more threads do not help.
 THREADS = 2
+# The RLE decoder is written in Rust, whose panics pass by Exception.
+NATIVE_PANICS = frozenset({"PanicException"})
 IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
@@ -95,6 +97,10 @@ def decode(planes: Sequence[SliceHeader]) -> Iterator[Plane]:
         except StopIteration:
             raise _undecodable(plane, "it holds fewer frames than it says") from None
         except Exception as error:  # every decoder raises types of its own
+            raise _undecodable(plane, _reason(error)) from error
+        except BaseException as error:
+            if type(error).__name__ not in NATIVE_PANICS:
+                raise
             raise _undecodable(plane, _reason(error)) from error
         if stored.shape != (plane.rows, plane.columns):
             raise _undecodable(plane, f"decoded to {stored.shape} pixels")
@@ -188,6 +194,6 @@ def _undecodable(plane: SliceHeader, reason: str) -> UnsuitableCtError:
     )
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     first = str(error).strip().splitlines()
     return f"{type(error).__name__}: {first[0][:200]}" if first else type(error).__name__

@@ -12,9 +12,11 @@ from planner.reading.choose import choose
 from planner.reading.fingerprint import fingerprint
 from planner.reading.headers import SliceHeader, UnreadableDicomError, read_headers
 from planner.reading.pixels import read_stack, same_pixels
-from planner.reading.source import Source
+from planner.reading.source import MOST_FILES, Source
 from planner.reading.stacks import Stack, build_stacks
 
+# As many as files are read; frames of multi-frame files count as well.
+MOST_PLANES = MOST_FILES
 Progress = Callable[[str, float], None]
 
 
@@ -45,6 +47,11 @@ def find_stacks(source: Source, progress: Progress | None = None) -> Findings:
         images = [p for p in planes if p.frames]
         without_image += not images
         headers += images
+        if len(headers) > MOST_PLANES:
+            raise UnsuitableCtError(
+                f"{source.given} holds more than {MOST_PLANES} images; give the folder of one "
+                "examination"
+            )
         if progress is not None:
             progress("reading headers", number / len(source.dicom))
     return Findings(build_stacks(headers, same_pixels), tuple(unreadable), without_image)

@@ -1,22 +1,23 @@
 """Find the files behind what the user named: a folder, one file, or a .zip.
 
 Nothing is decided by a file's name except the format of a single volume. Archives are unpacked into
-a temporary folder that is removed whatever happens; members that point outside it, encrypted ones
-and archives beyond the stated size are refused before anything is written.
+a temporary folder that is removed whatever happens. In a folder, a link to a file is read as that
+file, wherever it lies: data sets under version control are made of such links, and the folder is
+the user's own. Links to folders are not followed, which also ends every loop, and links to nothing
+and what is no file cannot be read; all of these are told of.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from planner.errors import UnsuitableCtError
+from planner.reading.archive import DEEPEST_MEMBER, MOST_MEMBERS, unpack
 from planner.reading.headers import looks_like_dicom
 
 IMAGE_SUFFIXES = {
@@ -28,11 +29,9 @@ IMAGE_SUFFIXES = {
     ".mhd": "mha",
 }
 ZIP_MAGIC = b"PK\x03\x04"
-# A whole-body CT of thin slices takes 2 GB; 16 GB is no CT of one examination.
-LARGEST_ARCHIVE_BYTES = 16 * 1024**3
-MOST_MEMBERS = 200_000
-ENCRYPTED_FLAG = 0x1
-CHUNK_BYTES = 1 << 20
+# As many files as an archive may hold; folders nest patient, study, series and image.
+MOST_FILES = MOST_MEMBERS
+DEEPEST_FOLDER = DEEPEST_MEMBER
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class Source:
 
     image: one volume file, or None; image_name: what messages call it.
     dicom: files that look like DICOM, sorted. others: how many further files were seen.
+    notes: what was passed over and may belong to the CT.
     """
 
     given: Path
@@ -48,6 +48,7 @@ class Source:
     dicom: tuple[Path, ...]
     others: int
     image_name: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -64,12 +65,17 @@ def opened(path: Path) -> Iterator[Source]:
             )
         if path.is_file() and _is_zip(path):
             with tempfile.TemporaryDirectory(prefix="planner-") as folder:
-                _unpack(path, Path(folder))
+                unpack(path, Path(folder))
                 yield _search(path, Path(folder))
         elif path.is_file():
             yield _single(path)
-        else:
+        elif path.is_dir():
             yield _search(path, path)
+        else:
+            raise UnsuitableCtError(
+                f"{path} is neither a file nor a folder but a device, a pipe or a socket; give a "
+                "folder with a CT"
+            )
     except OSError as error:
         raise UnsuitableCtError(
             f"{path} cannot be read: {error.strerror or type(error).__name__}; check that the "
@@ -106,27 +112,55 @@ def _search(given: Path, folder: Path) -> Source:
     dicom: list[Path] = []
     images: list[Path] = []
     others = 0
-    for parent, folders, names in os.walk(folder, onerror=_raise):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(parent) / name
-            if not path.is_file():
-                continue
-            if image_kind(path):
-                images.append(path)
-            elif looks_like_dicom(path):
-                dicom.append(path)
-            else:
-                others += 1
+    passed: list[Path] = []
+    for path in _walk(given, folder, passed):
+        if image_kind(path):
+            images.append(path)
+        elif looks_like_dicom(path):
+            dicom.append(path)
+        else:
+            others += 1
+    notes = _notes(passed)
     if not dicom and len(images) == 1:
-        return Source(given, images[0], (), others, f"{given}: {images[0].name}")
+        return Source(given, images[0], (), others, f"{given}: {images[0].name}", notes)
     if not dicom and images:
         raise UnsuitableCtError(
             f"{given} holds no DICOM but {len(images)} volume files; name the one that is the CT"
         )
     if not dicom:
-        raise UnsuitableCtError(_nothing(given, others))
-    return Source(given, None, tuple(dicom), others + len(images))
+        raise UnsuitableCtError("; ".join((_nothing(given, others), *notes)))
+    return Source(given, None, tuple(dicom), others + len(images), notes=notes)
+
+
+def _walk(given: Path, folder: Path, passed: list[Path]) -> Iterator[Path]:
+    """Yield the files of a folder and below; what is passed over is added to the list."""
+    top, seen = len(folder.parts), 0
+    for parent, folders, names in os.walk(folder, onerror=_raise):
+        here = Path(parent)
+        folders.sort()
+        passed += [here / name for name in folders if (here / name).is_symlink()]
+        seen += len(folders) + len(names)
+        if seen > MOST_FILES or len(here.parts) - top > DEEPEST_FOLDER:
+            raise UnsuitableCtError(
+                f"{given} holds more than {MOST_FILES} files and folders, or nests them more than "
+                f"{DEEPEST_FOLDER} deep; give the folder of one examination"
+            )
+        for name in sorted(names):
+            path = here / name
+            if path.is_file():
+                yield path
+            else:
+                passed.append(path)
+
+
+def _notes(passed: list[Path]) -> tuple[str, ...]:
+    if not passed:
+        return ()
+    return (
+        f"{len(passed)} entries of the folder were passed over, such as {passed[0].name!r}: links "
+        "to folders are not followed, and links to nothing, pipes, sockets and devices hold no "
+        "image; where they stand for slices of the CT, give the slices themselves",
+    )
 
 
 def _raise(error: OSError) -> None:
@@ -141,53 +175,3 @@ def _nothing(given: Path, others: int) -> str:
         f"{given} holds {others} files and none of them is DICOM; if they are encrypted or packed, "
         "decrypt or unpack them first, else give the folder that holds the CT"
     )
-
-
-def _unpack(archive: Path, folder: Path) -> None:
-    """Unpack a checked archive into a folder, never beyond the size that it states."""
-    try:
-        with zipfile.ZipFile(archive) as opened_archive:
-            members = [m for m in opened_archive.infolist() if not m.is_dir()]
-            _check_members(archive, members, folder)
-            for member in members:
-                target = folder / PurePosixPath(member.filename)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with opened_archive.open(member) as packed, target.open("wb") as out:
-                    shutil.copyfileobj(packed, out, CHUNK_BYTES)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError) as error:
-        raise UnsuitableCtError(
-            f"{archive} is damaged or no .zip archive ({error}); pack or copy it again"
-        ) from error
-    except (RuntimeError, NotImplementedError) as error:
-        raise UnsuitableCtError(
-            f"{archive} cannot be unpacked ({error}); give it unpacked or as a plain .zip"
-        ) from error
-
-
-def _check_members(archive: Path, members: list[zipfile.ZipInfo], folder: Path) -> None:
-    if any(m.flag_bits & ENCRYPTED_FLAG for m in members):
-        raise UnsuitableCtError(f"{archive} is encrypted; give it decrypted")
-    unsafe = [m for m in members if not _is_safe(m.filename)]
-    if unsafe:
-        raise UnsuitableCtError(
-            f"{archive} holds {len(unsafe)} members that point outside of it, such as "
-            f"{unsafe[0].filename!r}; such an archive is not unpacked, pack the folder again"
-        )
-    total = sum(m.file_size for m in members)
-    if len(members) > MOST_MEMBERS or total > LARGEST_ARCHIVE_BYTES:
-        raise UnsuitableCtError(
-            f"{archive} unpacks to {total / 1024**3:.1f} GiB in {len(members)} files; at most "
-            f"{LARGEST_ARCHIVE_BYTES / 1024**3:.0f} GiB in {MOST_MEMBERS} files are read; pack one "
-            "examination"
-        )
-    free = shutil.disk_usage(folder).free
-    if total > free:
-        raise UnsuitableCtError(
-            f"{archive} unpacks to {total / 1024**3:.1f} GiB and the temporary folder has "
-            f"{free / 1024**3:.1f} GiB free; give it unpacked"
-        )
-
-
-def _is_safe(name: str) -> bool:
-    path = PurePosixPath(name.replace("\\", "/"))
-    return bool(name) and not path.is_absolute() and ".." not in path.parts and ":" not in name

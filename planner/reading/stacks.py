@@ -273,9 +273,8 @@ def _range(stack: Stack) -> tuple[float, float]:
 def _check(label: str, planes: list[SliceHeader], same_pixels: SamePixels) -> Stack:
     """Sort one stack and collect its problems and notes."""
     problems = checks.content_problems(planes)
-    geometry = checks.geometry_problems(planes[0])
-    if any(p.position is None for p in planes) or geometry:
-        missing = geometry or ["some of its images have no ImagePositionPatient"]
+    missing = checks.geometry_problems(planes[0]) or checks.position_problems(planes)
+    if missing:
         return Stack(label, tuple(planes), (*problems, *missing))
     direction = _direction(planes[0])
     ordered = sorted(planes, key=lambda p: (_along(p, direction), p.sop_uid, p.frame))
@@ -298,6 +297,7 @@ def _check(label: str, planes: list[SliceHeader], same_pixels: SamePixels) -> St
         tilt_deg=tilt,
     )
     problems += tilt_problems
+    problems += limits.memory_problems(stack.grid().shape)
     problems += limits.size_problems(stack.shape, spacing, direction, 2)
     notes += [*tilt_notes, *checks.content_notes(ordered, step), *limits.size_notes(spacing)]
     return replace(stack, problems=tuple(problems), notes=tuple(notes))

@@ -32,6 +32,16 @@ Grip = Literal["entry", "tip", "shaft", "cross", "measure", ""]
 FIELD_MM, LEAST_FIELD_MM, MOST_FIELD_MM = 150.0, 20.0, 400.0
 STEP_MM = 1.0
 NUDGE_MM = 0.5
+ARROWS = {
+    "ArrowRight": (1, 0),
+    "ArrowLeft": (-1, 0),
+    "ArrowUp": (0, 1),
+    "ArrowDown": (0, -1),
+}
+MOVES: dict[str, Grip] = {"entry": "entry", "tip": "tip", "needle": "shaft"}
+"""What the arrow keys can move, by the word for it."""
+LEAST_ALIGNED = 0.5
+"""Cosine between two lines of sight: no screen shows 60 degrees off what it looks at."""
 TREMOR_PX = 3.0
 """A hand that moves less than this meant to press, not to drag."""
 
@@ -63,6 +73,7 @@ class Desk:
     draft: Draft | None = None
     ruler: list[Float] = field(default_factory=list)
     _grip: Grip = ""
+    in_space: bool = False
     _grabbed: tuple[Float, Float, Float] | None = None
     _held: tuple[Name, Pane, Float] | None = None
 
@@ -83,6 +94,13 @@ class Desk:
         entry, tip = self.ends
         self.cross = (entry + tip) / 2
         self.focus = self.cross.copy()
+
+    def keep_up(self) -> None:
+        """Draw on the anatomy that the session rests on by now."""
+        opened = self.session.opened
+        if self.painter.anatomy is not opened.anatomy:
+            self.let_go()
+            self.painter = Painter(opened.ground, opened.anatomy)
 
     @property
     def ends(self) -> tuple[Float, Float]:
@@ -127,14 +145,16 @@ class Desk:
         entry, tip = self.ends
         over.witnesses(self._witnesses())
         over.needle(entry, tip, self._hub(), radius, chosen=True)
+        for values in self.session.state.corrections:
+            over.correction(*self._corrected(values))
         over.cross(self.cross)
         over.measure(self.ruler)
         over.frame()
         return over.text()
 
     def press(self, name: Name, x: float, y: float) -> Grip:
-        """Press the mouse on a pane; returns what was taken hold of."""
-        self._held = None
+        """Press the mouse on a pane; returns what was taken hold of. What was held goes back."""
+        self.let_go()
         pane = self.pane(name)
         if self.measuring:
             if len(self.ruler) != 1:
@@ -170,8 +190,9 @@ class Desk:
     def release(self) -> bool:
         """Let go; returns whether the plan changed. Raises ConfigurationError as `move` does."""
         grip, draft = self._grip, self.draft
-        self._grip, self._grabbed, self._held = "", None, None
+        self._grip, self._grabbed, self._held, self.in_space = "", None, None, False
         if draft is None or grip not in ("entry", "tip", "shaft"):
+            self.draft = None
             return False
         return self.keep()
 
@@ -188,6 +209,50 @@ class Desk:
     def let_go(self) -> None:
         """Put the needle in the hand back to where it was."""
         self.draft, self._grip, self._grabbed, self._held = None, "", None, None
+        self.in_space = False
+
+    def nudge(self, name: Name, grip: Grip, right: int, up: int) -> Grip:
+        """Hold an end, or the whole needle, and move it by steps in the plane of a pane.
+
+        A needle that a mouse holds stays in its hand.
+        """
+        if self._locked or self._grabbed is not None or self.in_space:
+            return ""
+        view = self.pane(name).view
+        by = NUDGE_MM * (right * view.right + up * view.up)
+        entry, tip = self.ends
+        self._grip = grip
+        self.try_ends(entry + by * (grip != "tip"), tip + by * (grip != "entry"))
+        return grip
+
+    def take_end(self, end: str) -> Grip:
+        """Take hold of an end of the needle in the scene."""
+        self.let_go()
+        if end in ("entry", "tip") and not self._locked:
+            self._grip = "tip" if end == "tip" else "entry"
+            self.in_space = True
+        return self._grip
+
+    def reach(self, eye: Any, behind: Any) -> Grip:
+        """Move the end that was taken in the scene into a line of sight; it keeps its depth there.
+
+        eye, behind: where the line of sight begins, and a point on it, patient LPS mm.
+        """
+        start = np.asarray(eye, float)
+        sight = np.asarray(behind, float) - start
+        if not self.in_space or self._grip not in ("entry", "tip"):
+            return ""
+        path = self.session.state.path(self.chosen)
+        end = np.array(path.tip if self._grip == "tip" else path.entry)
+        facing = end - start
+        length = float(np.linalg.norm(sight)) * float(np.linalg.norm(facing))
+        aligned = float(sight @ facing) / length if np.isfinite(length) and length > 0 else 0.0
+        if aligned < LEAST_ALIGNED:
+            return self._grip
+        place = start + sight * float(facing @ facing) / float(sight @ facing)
+        entry, tip = np.array(path.entry), np.array(path.tip)
+        self.try_ends(*((entry, place) if self._grip == "tip" else (place, tip)))
+        return self._grip
 
     def try_ends(self, entry: Any, tip: Any) -> Draft:
         """Hold a needle between two points and measure it."""
@@ -203,14 +268,6 @@ class Desk:
         entry, _ = self.ends
         along = needle_along(in_plane_deg, cranial_deg)
         return self.try_ends(entry, entry + depth_mm * along)
-
-    def nudge(self, name: Name, grip: Grip, right: int, up: int) -> None:
-        """Move an end, or the whole needle, by steps within a pane, and keep it."""
-        view = self.pane(name).view
-        by = NUDGE_MM * (right * view.right + up * view.up)
-        entry, tip = self.ends
-        self.try_ends(entry + by * (grip != "tip"), tip + by * (grip != "entry"))
-        self.keep()
 
     def scroll(self, name: Name, steps: float) -> None:
         """Move the crosshair along the normal of a pane."""
@@ -231,7 +288,7 @@ class Desk:
 
     def _at(self, pane: Pane, x: float, y: float) -> Grip:
         """What lies under the mouse: an end of the chosen needle, its shaft, or nothing."""
-        if self.session.state.path(self.chosen).locked:
+        if self._locked:
             return "cross"
         entry, tip = self.ends
         places = pane.to_pixel(np.stack([entry, tip]))
@@ -247,6 +304,14 @@ class Desk:
         beside = here - places[0]
         off = abs(float(along[0] * beside[1] - along[1] * beside[0])) / length
         return "shaft" if 0 < part < 1 and off <= HANDLE_PX / 2 else "cross"
+
+    def _corrected(self, values: dict[str, Any]) -> tuple[Float, float]:
+        """Where a correction that was not planned on yet lies, and how large it is."""
+        if "segment" not in values:
+            return np.array(values["centre_mm"]), float(values["radius_mm"])
+        found = self.session.opened.anatomy.foramina
+        foramen = next(item for item in found if item.name == values["segment"])
+        return foramen.centre + np.array(values["by_mm"]), foramen.width_mm / 2
 
     def _along_needle(self) -> View:
         path, anatomy = self._path(), self.session.opened.anatomy
@@ -266,6 +331,10 @@ class Desk:
 
     def _hub(self) -> Float:
         return hub_point(self._path())
+
+    @property
+    def _locked(self) -> bool:
+        return self.session.state.path(self.chosen).locked
 
     @property
     def _radius(self) -> float:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nicegui import ui
+from nicegui import events, ui
 from nicegui.elements.mixins.disableable_element import DisableableElement
 
 from planner.errors import ConfigurationError
 from planner.export.numbers import point_of
+from planner.review.desk import MOVES
 
 if TYPE_CHECKING:
     from planner.review.page import Page
+
+
+KEYS = {"": "nothing"} | {name: f"the {name}" for name in MOVES}
 
 
 class PathForm:
@@ -35,7 +39,10 @@ class PathForm:
             again = ui.button("Open again", on_click=lambda: self._judge("open"))
             reset = ui.button("As planned", on_click=self._reset)
             remove = ui.button("Remove", on_click=self._remove)
-        self._lock = ui.switch("Locked", on_change=self._locked).props("dense")
+        with ui.row().classes("items-center").style("gap:.6rem;flex-wrap:nowrap"):
+            self._lock = ui.switch("Locked", on_change=self._locked).props("dense")
+            keys = ui.select(KEYS, value="", label="Arrow keys move", on_change=self._arrows)
+            keys.props("dense options-dense").style("width:9rem")
         self._note = ui.textarea("Note on this path").props("dense rows=2 autogrow")
         self._note.on("blur", self._annotate)
         self._plan_note = ui.textarea("Note on the plan").props("dense rows=2 autogrow")
@@ -53,6 +60,10 @@ class PathForm:
         self._fields.append(self._note)
         self._showing = False
         self._noted: dict[int, tuple[str, str]] = {}
+
+    def _arrows(self, event: events.ValueChangeEventArguments[str]) -> None:
+        self._page.touch.arrows = event.value
+        ui.run_javascript("document.activeElement?.blur()")  # else the keys stay with the list
 
     def show(self, mine: bool) -> None:
         """Bring the fields up to the chosen path; mine: whether this page may write."""

@@ -6,11 +6,12 @@ first is told then. So two pages never overwrite each other in silence.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from planner.export.atomic import write_file
 from planner.export.overview.slices import cut_masks
 from planner.export.plan_document import TrajectoryObject
 from planner.export.plan_reading import scored_of
@@ -24,13 +25,17 @@ Told = Callable[[], None]
 
 @dataclass(eq=False)
 class House:
-    """A session and the pages that show it; told: what each page calls when something changed."""
+    """A session and the pages that show it.
+
+    pen: the page that may write. busy: what goes on that nobody may write beside, empty where
+    nothing does. told: what each page calls when something changed.
+    """
 
     session: Session
     pen: str = ""
+    busy: str = ""
     told: dict[str, Told] = field(default_factory=dict)
-    _ordered: dict[int, State] = field(default_factory=dict)
-    _orders: int = 0
+    _ordered: dict[str, State] = field(default_factory=dict)
 
     def enter(self, page: str, told: Told) -> None:
         """Let a page in; the first gets the pen."""
@@ -41,6 +46,7 @@ class House:
     def leave(self, page: str) -> None:
         """A page is gone; its pen goes to the one that came last, such as itself loaded again."""
         self.told.pop(page, None)
+        self._ordered.pop(page, None)
         if self.pen == page:
             self.pen = next(reversed(self.told), "")
             self.tell()
@@ -51,24 +57,32 @@ class House:
         self.tell()
 
     def may_write(self, page: str) -> bool:
-        """Whether a page holds the pen."""
-        return self.pen == page
+        """Whether a page holds the pen, and nothing that takes long goes on."""
+        return self.pen == page and not self.busy
 
-    def tell(self, but: str = "") -> None:
+    @contextmanager
+    def closed(self, why: str) -> Iterator[None]:
+        """Let nobody write meanwhile; why: what every page says of it."""
+        self.busy = why
+        try:
+            self.tell()
+            yield
+        finally:
+            self.busy = ""
+            self.tell()
+
+    def tell(self) -> None:
         """Have every page show what is now."""
-        for page, told in list(self.told.items()):
-            if page != but:
-                told()
+        for told in list(self.told.values()):
+            told()
 
-    def order_space(self) -> int:
-        """Note the state that a scene is wanted of; returns the number to fetch it by."""
-        self._ordered = {self._orders: self.session.state}
-        self._orders += 1
-        return self._orders - 1
+    def order_space(self, page: str) -> None:
+        """Note the state that a page wants a scene of."""
+        self._ordered[page] = self.session.state
 
-    def space(self, number: int) -> Space | None:
-        """Make an ordered scene, whatever has happened since; None where another was ordered."""
-        state = self._ordered.get(number)
+    def space(self, page: str) -> Space | None:
+        """Make the scene that a page ordered, whatever has happened since; None without order."""
+        state = self._ordered.get(page)
         if state is None:
             return None
         opened = self.session.opened
@@ -81,10 +95,8 @@ class House:
         ground = opened.ground
         return build_space(items, opened.anatomy, ground, masks, stills=False, rejected=gone)
 
-    def report(self, progress: Callable[[float], Any] | None = None) -> Path:
+    def report(self) -> Path:
         """Make the report of the saved revision again; returns its file."""
-        from planner.export.atomic import write_file
-
         opened, folder = self.session.opened, self.session.folder
         plan = opened.plan(folder)
         target = folder / FILE_NAME
@@ -96,7 +108,6 @@ class House:
                 path,
                 document=self.session.document,
                 grey_values=opened.volume is not None,
-                progress=progress,
             ),
         )
         return target

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from planner.errors import OutputError
 from planner.export.atomic import on_disk
 from planner.review.state import Change, State
 
 FILE_NAME = "review.jsonl"
+# A change takes 1 kB at most, unless a long note was typed: a journal holds thousands of them.
+LARGEST_BYTES = 64 * 1024**2
 
 
 class Journal:
@@ -28,6 +31,7 @@ class Journal:
     def __init__(self, folder: Path, base: str) -> None:
         self.path = folder / FILE_NAME
         self._base = base
+        self._old = False
 
     def recover(self, state: State, saved_on: str = "") -> tuple[list[Change], str]:
         """Read the changes that were not saved, and what the person should be told of it.
@@ -37,6 +41,11 @@ class Journal:
         end is cut off: its change never counted.
         """
         try:
+            if not self._is_readable():
+                return [], (
+                    "what lay in the folder as the journal is no file, or larger than any journal. "
+                    f"It is kept as {self._set_aside().name}; nothing of it is in this review."
+                )
             data = self.path.read_bytes()
             whole = data.rfind(b"\n") + 1
             if whole < len(data):
@@ -60,6 +69,8 @@ class Journal:
 
     def add(self, change: Change) -> None:
         """Write a change down; returns when it is on the disk."""
+        if self._old:  # of the plan.json before: what joined it would be thrown away with it
+            self.clear(self._base)
         size = self.path.stat().st_size if self.path.exists() else 0
         lines: list[dict[str, Any]] = [] if size else [{"base_sha256": self._base}]
         lines.append(asdict(change))
@@ -78,8 +89,9 @@ class Journal:
 
     def clear(self, base: str) -> None:
         """Begin again on a plan.json that holds all changes; base: its sha256."""
-        self._base = base
+        self._base, self._old = base, True
         self._unlink()
+        self._old = False
 
     def _read(self, lines: list[bytes], state: State) -> tuple[list[Change], str]:
         changes: list[Change] = []
@@ -87,7 +99,7 @@ class Journal:
             try:
                 change = Change(**(_record(line) or {}))
                 state = state.after(change)
-            except (TypeError, ValueError, KeyError, IndexError, AttributeError):
+            except (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError):
                 kept = self._set_aside()
                 for known in changes:
                     self.add(known)
@@ -103,6 +115,10 @@ class Journal:
             f"{len(changes)} changes up to {changes[-1].time} were not saved when the last review "
             "ended; they are here again."
         )
+
+    def _is_readable(self) -> bool:
+        state = self.path.stat()
+        return stat.S_ISREG(state.st_mode) and state.st_size <= LARGEST_BYTES
 
     def _unlink(self) -> None:
         try:
@@ -129,7 +145,11 @@ class Journal:
 
 def _record(line: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(line)
-    except ValueError:
+        found = json.loads(line, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"the number {name} is not finite")

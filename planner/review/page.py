@@ -1,7 +1,6 @@
 """The page: what a person sees and touches. Everything it shows was computed by desk and session.
 
-One `Page` per open tab. Mouse events are taken as they come, the newest only, so that a slow
-machine never lags behind the hand; numbers go out first, lines next, grey pictures last.
+One `Page` per open tab.
 """
 
 from __future__ import annotations
@@ -11,26 +10,27 @@ from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
-from nicegui import events, run, ui
+from nicegui import ui
 
 from planner.errors import PlannerError
 from planner.export.disclaimer import DISCLAIMER
 from planner.export.numbers import percent
+from planner.review.correct import CorrectionForm
 from planner.review.desk import ALONG, PANES, Desk, Name
 from planner.review.figures import figures_html, lines_html
 from planner.review.forms import PathForm
 from planner.review.house import House
 from planner.review.panes import WINDOWS
-from planner.review.space import Space
+from planner.review.space import HANDLE_EVENT, Space
+from planner.review.touch import MOUSE, SEND_S, Touch
 
 NO_PICTURES = (
     "The CT was not given (--ct): the pictures show the label map in even grey, which is invented "
     "around the bones. Skin and grey values are unknown."
 )
-MOUSE = ["mousedown", "mousemove", "mouseup", "mouseleave"]
-COARSE_STEPS = 5.0
-ZOOM = 1.15
-SEND_S = 0.02  # what was changed before has left for the browser by then
+NO_PEN = "Another page of this review holds the pen: you see what it does, and change nothing."
+STILL_HELD = "A needle was still in the hand: it went back to where it was. Do that again."
+REPORTING = "The report is being made; until then nothing can be changed."
 
 
 class Page:
@@ -42,8 +42,7 @@ class Page:
         self.client = ui.context.client
         self.id = str(self.client.id)
         self._drawn: dict[str, object] = {}
-        self._newest: tuple[Name, float, float] | None = None
-        self._busy = False
+        self.touch = Touch(self)
         self._images: dict[str, ui.interactive_image] = {}
 
     def build(self) -> None:
@@ -53,25 +52,24 @@ class Page:
         ui.html(DISCLAIMER, sanitize=False, tag="div").classes("bar").props('role="alert"')
         with ui.element("div").classes("notice") as self._notice:
             self._notice_text = ui.label()
-            ui.button("Take the pen here", on_click=self._take_pen).props("dense")
+            self._take = ui.button("Take the pen here", on_click=self._take_pen).props("dense")
         self._tools()
         with ui.element("div").classes("desk"):
             with ui.element("div").classes("side"):
                 self._list = ui.element("div").classes("list")
                 with ui.element("div").classes("form"):
                     self._form = PathForm(self)
+                    self._corrections = CorrectionForm(self)
             with ui.element("div").classes("panes"):
                 for name in PANES:
                     self._pane(name)
             with ui.element("div").classes("facts") as facts, ui.element("div").classes("numbers"):
-                told = [*self.session.messages, *self.session.document.warnings]
-                if self.session.opened.volume is None:
-                    told.insert(0, NO_PICTURES)
-                ui.html(lines_html(told), sanitize=False).props('role="alert"')
+                self._warnings = ui.html("", sanitize=False).props('role="alert"')
                 self._figures = ui.html("", sanitize=False)
             with facts:
                 self._space = Space(self.house, self.desk)
-        ui.keyboard(on_key=self._key)
+        ui.keyboard(on_key=self.touch.key, ignore=["input", "select", "textarea"])
+        ui.on(HANDLE_EVENT, self.touch.handle)
         # A page that never connects, such as one a browser fetches ahead, gets no pen.
         self.client.on_connect(self._enter)
         self.client.on_delete(lambda: self.house.leave(self.id))
@@ -82,10 +80,9 @@ class Page:
         with self.client:
             mine = self.house.may_write(self.id)
             self._notice.set_visibility(not mine)
-            self._notice_text.set_text(
-                "Another page of this review holds the pen: you see what it does, and change "
-                "nothing."
-            )
+            self._notice_text.set_text(self.house.busy or NO_PEN)
+            self._take.set_visibility(not self.house.busy)
+            self.desk.keep_up()
             if self.desk.chosen not in {path.id for path in self.session.state.paths}:
                 self.desk.choose(self.session.state.paths[0].id)
             self._unsaved.set_text(
@@ -96,12 +93,16 @@ class Page:
             self._redo.set_enabled(mine and history.can_redo)
             for button in self._writers:
                 button.set_enabled(mine)
+            told = [*self.session.messages, *self.session.document.warnings]
+            if self.session.opened.volume is None:
+                told.insert(0, NO_PICTURES)
+            self._warnings.set_content(lines_html(told))
             self._show_list()
             self._form.show(mine)
-            self._show_figures()
-            self._show_lines()
-            self._show_pictures()
-            self._space.show()
+            self._corrections.show(mine)
+            self.show_figures()
+            self.show_panes()
+            self._space.show(mine)
 
     def _enter(self) -> None:
         self.house.enter(self.id, self.show)
@@ -110,9 +111,15 @@ class Page:
     def write(self, act: Callable[[], Any]) -> None:
         """Do what changes the plan, if this page may, and tell every page."""
         if not self.house.may_write(self.id):
-            ui.notify("Another page holds the pen.", type="negative")
+            ui.notify(self.house.busy or NO_PEN, type="negative")
             self.desk.let_go()
             self.show()
+            return
+        if act != self.desk.release:
+            self.touch.settle()
+        if self.desk.draft is not None and act != self.desk.release:
+            self.touch.escape()
+            ui.notify(STILL_HELD, type="negative", multi_line=True, timeout=8000)
             return
         try:
             act()
@@ -122,8 +129,20 @@ class Page:
         finally:
             self.house.tell()
 
+    def say(self, text: str, good: bool = True) -> None:
+        """Tell what came of something that took long, if the page is still open."""
+        if self.id not in self.house.told:
+            return
+        with self.client:
+            if good:
+                ui.notify(text, type="positive")
+            else:
+                more: dict[str, Any] = {"timeout": 0, "close_button": "Close"}
+                ui.notify(text, type="negative", multi_line=True, **more)
+
     def choose(self, name: str) -> None:
         """Take up another path."""
+        self.touch.settle()
         self.desk.choose(name)
         self.show()
 
@@ -149,79 +168,15 @@ class Page:
             title = "along or across the needle" if name == "needle" else name
             ui.label(title).classes("name")
             image = ui.interactive_image(
-                events=MOUSE, sanitize=False, on_mouse=lambda e: self._mouse(name, e)
+                events=MOUSE, sanitize=False, on_mouse=lambda e: self.touch.mouse(name, e)
             )
             image.on(
                 "wheel.prevent",
-                lambda e: self._wheel(name, e.args),
+                lambda e: self.touch.wheel(name, e.args),
                 args=["deltaY", "ctrlKey", "shiftKey"],
                 throttle=0.04,
             )
             self._images[name] = image
-
-    def _mouse(self, name: Name, event: events.MouseEventArguments) -> None:
-        if event.type == "mousedown" and event.button == 0:
-            if self.desk.press(name, event.image_x, event.image_y) in ("cross", "measure"):
-                self._show_lines()
-                self._show_pictures()
-        elif event.type == "mousemove" and event.buttons & 1:
-            self._newest = (name, event.image_x, event.image_y)
-            if not self._busy:
-                self._busy = True
-                asyncio.get_running_loop().create_task(self._follow())
-        elif event.type == "mouseup" or (event.type == "mouseleave" and event.buttons & 1):
-            self._newest = None
-            self.desk.drag(name, event.image_x, event.image_y)  # the last step may be on its way
-            if self.desk.draft is not None:
-                self.write(self.desk.release)
-            else:
-                self.desk.let_go()
-
-    async def _follow(self) -> None:
-        """Follow the hand to where it is by now: numbers first, then lines, then pictures."""
-        try:
-            while self._newest is not None:
-                newest, self._newest = self._newest, None
-                grip = self.desk.drag(*newest)
-                with self.client:
-                    if self.desk.draft is not None:
-                        if not self.house.may_write(self.id):
-                            self.desk.let_go()
-                            break
-                        self._show_figures()
-                        await asyncio.sleep(SEND_S)
-                    if not grip:
-                        break
-                    self._show_lines()
-                    await asyncio.sleep(SEND_S)
-                    for name in self._stale():
-                        picture = await asyncio.to_thread(self.desk.picture, name)
-                        self._images[name].set_source(picture)
-        finally:
-            self._busy = False
-
-    def _wheel(self, name: Name, args: dict[str, Any]) -> None:
-        steps = -1.0 if args["deltaY"] > 0 else 1.0
-        if args["ctrlKey"]:
-            self.desk.zoom(name, ZOOM**-steps)
-        else:
-            self.desk.scroll(name, steps * (COARSE_STEPS if args["shiftKey"] else 1.0))
-        self._show_lines()
-        self._show_pictures()
-
-    def _key(self, event: events.KeyEventArguments) -> None:
-        if not event.action.keydown:
-            return
-        if event.key.escape:
-            self._newest = None
-            self.desk.let_go()
-            self.show()
-        elif event.modifiers.ctrl and event.key.name in ("z", "Z"):
-            again = event.modifiers.shift or event.key.name == "Z"
-            act = self.session.redo if again else self.session.undo
-            self.write(act)
-        elif event.modifiers.ctrl and event.key.name == "y":
-            self.write(self.session.redo)
 
     def _show_list(self) -> None:
         self._list.clear()
@@ -245,7 +200,8 @@ class Page:
                     ui.label(words)
                     ui.label(f"least {least:.1f} mm, breach {risk} %").classes("text-grey-5")
 
-    def _show_figures(self) -> None:
+    def show_figures(self) -> None:
+        """Bring the figures up to the needle in the hand, or to the chosen path."""
         measured, draft = self.desk.measured, self.desk.draft
         if measured is None:
             self._figures.set_content(lines_html([draft.fault] if draft else []))
@@ -253,6 +209,21 @@ class Page:
             configuration = self.session.opened.configuration
             self._figures.set_content(figures_html(measured.values, measured.notes, configuration))
         self._form.show_ends()
+
+    def show_panes(self) -> None:
+        """Bring lines and grey pictures up to what is now."""
+        self._show_lines()
+        self._show_pictures()
+
+    async def show_drag(self) -> None:
+        """Show a needle on its way: lines, then the scene, then the pictures that it moved."""
+        self._show_lines()
+        if self.desk.in_space:
+            self._space.follow()
+        await asyncio.sleep(SEND_S)
+        for name in self._stale():
+            picture = await asyncio.to_thread(self.desk.picture, name)
+            self._images[name].set_source(picture)
 
     def _show_lines(self) -> None:
         for name, image in self._images.items():
@@ -270,7 +241,8 @@ class Page:
             view = pane.view
             depth = pane.off_plane_mm([0.0, 0.0, 0.0])
             sides = [*view.centre, *view.right, *view.up, depth, pane.field_mm]
-            key = ([round(float(x), 4) for x in sides], self.desk.window, self.desk.outlines)
+            looks = (self.desk.window, self.desk.outlines, id(self.session.opened.anatomy))
+            key = ([round(float(x), 4) for x in sides], looks)
             if self._drawn.get(name) != key:
                 self._drawn[name] = key
                 found.append(name)
@@ -282,8 +254,7 @@ class Page:
 
     def _along(self, event: Any) -> None:
         self.desk.along = event.value
-        self._show_lines()
-        self._show_pictures()
+        self.show_panes()
 
     def _outlines(self, event: Any) -> None:
         self.desk.outlines = event.value
@@ -332,14 +303,15 @@ class Page:
         dialog.open()
 
     async def _report(self) -> None:
+        if not self.house.may_write(self.id):
+            return
         if self.session.unsaved:
             ui.notify("Save first: the report shows the saved revision.", type="negative")
             return
-        ui.notify("Making the report …")
-        try:
-            path = await run.io_bound(self.house.report)
-        except PlannerError as error:
-            ui.notify(str(error), type="negative", multi_line=True)
-            return
-        if path is not None:  # None where the page was closed meanwhile
-            ui.notify(f"Written: {path.name} in the plan's folder.", type="positive")
+        with self.house.closed(REPORTING):
+            try:
+                path = await asyncio.to_thread(self.house.report)
+            except (PlannerError, OSError) as error:
+                self.say(str(error), good=False)
+                return
+        self.say(f"Written: {path.name} in the plan's folder.")

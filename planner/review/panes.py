@@ -178,6 +178,13 @@ class Overlay:
             length = float(np.linalg.norm(points[1] - points[0]))
             self._text((places[0] + places[1]) / 2 + (6, -6), f"{length:.1f} mm", MEASURE)
 
+    def correction(self, centre: Float, radius_mm: float) -> None:
+        """Draw where a ball about a patient point is cut by the plane."""
+        off = float(self.pane.off_plane_mm(centre))
+        if abs(off) < radius_mm:
+            cut = float(np.sqrt(radius_mm**2 - off**2)) / self.pane.mm_per_pixel
+            self._circle(self.pane.to_pixel(centre), cut, MEASURE, 2.0, mark="correction")
+
     def frame(self, scale_mm: float = 20.0) -> None:
         """Write the patient's sides at the edges, and a scale bar."""
         middle, far = PIXELS / 2, PIXELS - 14

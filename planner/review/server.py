@@ -13,6 +13,7 @@ import socket
 import tempfile
 import webbrowser
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
 import uvicorn
@@ -31,6 +32,7 @@ LOCK_FILE = ".review.lock"
 TITLE = "Sacroplasty plan review"
 RECONNECT_S = 5.0
 LOOPBACK = "127.0.0.1"
+JSON = "application/json"
 
 Told = Callable[[str], None]
 
@@ -57,8 +59,8 @@ def serve(
     with lock:
         tell("Opening the plan …")
         session = Session.open(folder, ct)
-        session.figures(session.state.paths[0].id)
-        session.measure(session.state.paths[0].entry, session.state.paths[0].tip)
+        first = session.state.paths[0]
+        session.measure(first.entry, first.tip)  # what takes long the first time is done here
         with _bound(port) as place:
             _run(House(session), place, browser, tell)
 
@@ -90,11 +92,12 @@ def build(house: House) -> FastAPI:
 
     @app.get("/viewer.js")
     def viewer() -> Response:
-        return Response("\n".join(library().scripts), media_type="text/javascript")
+        hand = (resources.files("planner.review") / "hand.js").read_text(encoding="utf-8")
+        return Response("\n".join([*library().scripts, hand]), media_type="text/javascript")
 
-    @app.get("/space/{number}")
-    def space(number: int) -> Response:
-        made = house.space(number)
+    @app.get("/space/{page}")
+    def space(page: str) -> Response:
+        made = house.space(page)
         if made is None:
             return Response(status_code=404)
         return Response(f'{{"data": "{made.data}", "facts": {made.facts}}}', media_type=JSON)
@@ -114,9 +117,6 @@ def build(house: House) -> FastAPI:
         tailwind=False,
     )
     return app
-
-
-JSON = "application/json"
 
 
 def _bound(port: int) -> socket.socket:

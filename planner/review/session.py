@@ -12,15 +12,42 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from planner import scoring
 from planner.errors import ConfigurationError
 from planner.export.plan_document import PlanDocument, TrajectoryObject
+from planner.export.plan_folder import write_plan
 from planner.export.plan_json import point_mm, rounded, trajectory_values
 from planner.export.plan_reading import scored_of
-from planner.export.revision import Saved, revised, save_revision
+from planner.export.revision import (
+    Saved,
+    check_base,
+    keep,
+    keep_anatomy,
+    plan_hash,
+    revised,
+    save_revision,
+)
 from planner.pipeline import NO_CT, OpenPlan
 from planner.review.journal import Journal
+from planner.review.replanning import (
+    Progress,
+    corrected_labels,
+    correction_of,
+    correction_words,
+    plan_corrected,
+)
+from planner.review.said import (
+    IN_REVIEW,
+    broken_lines,
+    ends_of,
+    plain_figures,
+    said_of,
+    state_of,
+)
 from planner.review.state import (
+    ANATOMY,
     LONGEST_TEXT,
     PLAN,
     Change,
@@ -30,10 +57,9 @@ from planner.review.state import (
     State,
     Verdict,
 )
-from planner.scoring import BREAKS
 
-IN_REVIEW = "review: "
-"""How warnings of the plan begin that a review brought; each revision brings its own."""
+REMEMBERED = 200
+"""Needles measured before that are not measured again: more than a plan holds."""
 
 Clock = Callable[[], str]
 
@@ -49,6 +75,15 @@ class Measured:
 
     values: dict[str, Any]
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Replanned:
+    """A plan that was made again and lies in the folder."""
+
+    saved: Saved
+    document: PlanDocument
+    opened: OpenPlan
 
 
 class Session:
@@ -89,18 +124,21 @@ class Session:
     def measure(self, entry: Any, tip: Any) -> Measured:
         """Measure a needle between two points, patient LPS mm, taken to a micrometre."""
         ends = _point(entry), _point(tip)
-        if ends not in self._known:
-            report = self.opened.measure(*ends)
-            known = self.opened.volume is not None
-            values = trajectory_values(report.scored, report.guidance if known else None)
-            if not known:
+        known = self._known
+        opened = self.opened
+        found = known.get(ends)
+        if found is None:
+            report = opened.measure(*ends)
+            with_ct = opened.volume is not None
+            values = trajectory_values(report.scored, report.guidance if with_ct else None)
+            if not with_ct:
                 values["measures"]["skin_in_view"] = 0.0
                 values["warnings"] = [*values["warnings"], NO_CT]
-            plain = _plain(TrajectoryObject.model_validate(values))
-            self._known[ends] = Measured(plain, report.notes)
-            if len(self._known) > 200:
-                self._known.pop(next(iter(self._known)))
-        return self._known[ends]
+            plain = plain_figures(TrajectoryObject.model_validate(values))
+            found = known[ends] = Measured(plain, report.notes)
+            if len(known) > REMEMBERED:  # a scene is made beside this, in another thread
+                known.pop(next(iter(list(known))), None)
+        return found
 
     def figures(self, name: str) -> Measured:
         """Figures of a path: the plan's own where it was not moved, else measured."""
@@ -110,8 +148,8 @@ class Session:
         """Figures of a path of some state; rank: its place there, counted from 1."""
         name = path.id
         saved = self._saved(name)
-        if saved is not None and _ends(saved) == (path.entry, path.tip):
-            return Measured(_plain(saved))
+        if saved is not None and ends_of(saved) == (path.entry, path.tip):
+            return Measured(plain_figures(saved))
         found = self.measure(path.entry, path.tip)
         return Measured({**found.values, "id": name, "rank": rank}, found.notes)
 
@@ -144,13 +182,14 @@ class Session:
 
     def annotate(self, name: str, note: str) -> None:
         """Write a note on a path, or on the whole plan where name is PLAN."""
+        text = _text(note)
         if name == PLAN:
-            if note != self.state.note:
-                self._make(Change(self._clock(), "note", PLAN, self.state.note, _text(note)))
+            if text != self.state.note:
+                self._make(Change(self._clock(), "note", PLAN, self.state.note, text))
             return
         path = self._open_path(name)
-        if note != path.note:
-            self._commit("note", path, replace(path, note=_text(note)))
+        if text != path.note:
+            self._commit("note", path, replace(path, note=text))
 
     def lock(self, name: str, locked: bool) -> None:
         """Lock a path against every change, or unlock it."""
@@ -176,6 +215,64 @@ class Session:
             raise ConfigurationError(f"{name} was planned: reject it, with a reason.")
         self._commit("remove", path, None)
 
+    def move_channel(self, segment: str, place: Any) -> None:
+        """Correct the anatomy: put the centre of a foramen at a patient point, mm.
+
+        Where it was moved already, this takes the place of that move.
+        """
+        found = next((f for f in self.opened.anatomy.foramina if f.name == segment), None)
+        if found is None:
+            raise ConfigurationError(f"the anatomy has no {segment.replace('_', ' ')}.")
+        by = _point(np.asarray(place, float) - found.centre)
+        others = [c for c in self.state.corrections if c.get("segment") != segment]
+        self._correct({"segment": segment, "by_mm": list(by)}, others)
+
+    def mark_ball(self, centre: Any, radius_mm: float, bone: bool) -> None:
+        """Correct the anatomy: say of a ball about a patient point that it is bone, or is not."""
+        values = {"centre_mm": list(_point(centre)), "radius_mm": radius_mm, "bone": bone}
+        self._correct(values, list(self.state.corrections))
+
+    def withdraw_corrections(self) -> None:
+        """Take back every correction that was not planned on; what else was done stays."""
+        if self.state.corrections:
+            before = [dict(each) for each in self.state.corrections]
+            self._make(Change(self._clock(), "withdraw the corrections", ANATOMY, before, []))
+
+    def _correct(self, values: dict[str, Any], others: list[dict[str, Any]]) -> None:
+        if self.opened.volume is None:
+            raise ConfigurationError(
+                "the anatomy is corrected to plan again on it, which needs the plan's CT. Open the "
+                "review again with --ct."
+            )
+        correction_of(values)
+        before = [dict(each) for each in self.state.corrections]
+        after = [*(dict(each) for each in others), values]
+        # What cannot be applied is refused here, and not after everything else was judged.
+        corrected_labels(self.opened, after)
+        action = f"correct: {correction_words(values)}"
+        self._make(Change(self._clock(), action, ANATOMY, before, after))
+
+    def replan(self, progress: Progress | None = None) -> Replanned:
+        """Plan again on the corrected anatomy and save that as a revision, for `take_up`.
+
+        Takes as long as planning does, and changes the folder alone, so that it may run beside
+        what shows the session. Raises as `plan_again` does; nothing is changed then.
+        """
+        if not self.state.corrections:
+            raise ConfigurationError("nothing of the anatomy was corrected.")
+        check_base(self.folder, self._base)
+        again = plan_corrected(self.opened, self.state, progress)
+        document = again.document(self._review_values("", again.change(self._clock(), self.state)))
+        before = check_base(self.folder, self._base)  # minutes have passed
+        keep(self.folder, before, self.revision)
+        keep_anatomy(self.folder, self.revision)
+        write_plan(again.plan, self.opened.ground, self.folder, overwrite=True, document=document)
+        return Replanned(Saved(self.revision + 1, plan_hash(self.folder)), document, again.opened)
+
+    def take_up(self, replanned: Replanned) -> None:
+        """Go on from a plan that was made again."""
+        self._rest_on(replanned.document, replanned.saved, replanned.opened)
+
     def undo(self) -> None:
         """Take the last change back."""
         self.history.undo(self._clock(), self._journal.add)
@@ -186,25 +283,43 @@ class Session:
 
     def save(self, signed: str = "") -> Saved:
         """Save a revision of plan.json; signed: the name of who signs it, empty for nobody."""
+        if self.state.corrections:
+            raise ConfigurationError(
+                "the anatomy was corrected, and the plan rests on what it was before: plan again, "
+                "or withdraw the corrections."
+            )
         document = self._revision(signed)
         saved = save_revision(self.folder, document, self._base)
-        self._base, self.document = saved.sha256, document
-        self.opened = replace(self.opened, document=document, plan_sha256=saved.sha256)
-        self.history = History(state_of(document))
-        self._known.clear()
-        self._journal.clear(saved.sha256)
+        self._rest_on(document, saved, self.opened)
         return saved
 
+    def _rest_on(self, document: PlanDocument, saved: Saved, opened: OpenPlan) -> None:
+        """Begin again on a revision that was saved."""
+        self.opened = replace(opened, document=document, plan_sha256=saved.sha256)
+        self._known = {}  # after what it is measured on: `measure` reads them the other way round
+        self._base, self.document = saved.sha256, document
+        self.history = History(state_of(document))
+        self._journal.clear(saved.sha256)
+
     def _revision(self, signed: str) -> PlanDocument:
-        moment, number = self._clock(), self.revision + 1
         trajectories = [self._trajectory(path) for path in self.state.paths]
         kept = [v for v in trajectories if v["review"]["verdict"] != "rejected"]
         items = tuple(scored_of(TrajectoryObject.model_validate(v)) for v in kept)
         configuration, frame = self.opened.configuration, self.opened.anatomy.frame
         pairs = [rounded(asdict(p)) for p in scoring.find_pairs(items, frame, configuration)]
+        warnings = [w for w in self.document.warnings if not w.startswith(IN_REVIEW)]
+        warnings += [line for values in kept for line in broken_lines(values)]
+        review = self._review_values(signed)
+        return revised(self.document, trajectories, pairs, review, warnings)
+
+    def _review_values(self, signed: str, *more: Change) -> dict[str, Any]:
+        """What a revision says of its review; more: changes that only the revision tells of."""
+        moment, number = self._clock(), self.revision + 1
         past = [] if self.document.review is None else self.document.review.changes
         changes = [change.model_dump(mode="json") for change in past]
-        changes += [{"revision": number, **asdict(change)} for change in self.history.changes]
+        changes += [
+            {"revision": number, **asdict(change)} for change in (*self.history.changes, *more)
+        ]
         review: dict[str, Any] = {
             "revision": number,
             "saved": moment,
@@ -214,23 +329,12 @@ class Session:
         }
         if signed.strip():
             review["signed"] = {"name": _text(signed), "time": moment}
-        warnings = [w for w in self.document.warnings if not w.startswith(IN_REVIEW)]
-        warnings += [line for values in kept for line in broken_lines(values)]
-        return revised(self.document, trajectories, pairs, review, warnings)
+        return review
 
     def _trajectory(self, path: ReviewedPath) -> dict[str, Any]:
         figures = dict(self.figures(path.id).values)
         figures["rank"] = self._rank(path.id)
-        figures["review"] = {
-            "verdict": path.verdict,
-            "origin": path.origin,
-            "reason": path.reason,
-            "note": path.note,
-            "locked": path.locked,
-        }
-        if path.origin == "changed" and path.planned is not None:
-            entry, tip = path.planned
-            figures["review"]["planned"] = {"bone_entry_mm": list(entry), "tip_mm": list(tip)}
+        figures["review"] = said_of(path)
         return figures
 
     def _rank(self, name: str) -> int:
@@ -267,42 +371,6 @@ class Session:
 def _elsewhere(path: ReviewedPath, entry: Point, tip: Point) -> ReviewedPath:
     """A path at another place; what was judged of it there does not hold here."""
     return replace(path, entry=entry, tip=tip, verdict="open", reason="")
-
-
-def broken_lines(values: dict[str, Any]) -> list[str]:
-    """Say which hard limits a changed or added path breaks; the planner's own keep them all."""
-    if values["review"]["origin"] == "planned":
-        return []
-    lines = [line for line in values["warnings"] if BREAKS in line]
-    return [f"{IN_REVIEW}{values['id']} breaks a hard limit: {line}" for line in lines]
-
-
-def state_of(document: PlanDocument) -> State:
-    """Return the state that a document holds."""
-    paths = []
-    for item in document.trajectories:
-        entry, tip = _ends(item)
-        review = item.review
-        if review is None:
-            paths.append(ReviewedPath(item.id, entry, tip, (entry, tip)))
-            continue
-        planned: tuple[Point, Point] | None = (entry, tip)
-        if review.planned is not None:
-            planned = (review.planned.bone_entry_mm, review.planned.tip_mm)
-        if review.origin == "added":
-            planned = None
-        said = (review.verdict, review.reason, review.note, review.locked)
-        paths.append(ReviewedPath(item.id, entry, tip, planned, *said))
-    return State(tuple(paths), "" if document.review is None else document.review.note)
-
-
-def _plain(item: TrajectoryObject) -> dict[str, Any]:
-    """The figures of a path as JSON holds them, without what a reviewer said."""
-    return item.model_dump(mode="json", exclude_none=True, exclude={"review"})
-
-
-def _ends(item: TrajectoryObject) -> tuple[Point, Point]:
-    return item.bone_entry_mm, item.tip_mm
 
 
 def _point(values: Any) -> Point:

@@ -16,6 +16,8 @@ Point = tuple[float, float, float]
 Verdict = Literal["open", "accepted", "rejected"]
 PLAN = ""
 """The id that changes of the note on the whole plan carry."""
+ANATOMY = "anatomy"
+"""The id that corrections of the anatomy carry."""
 LONGEST_TEXT = 4000
 UNDO = "undo: "
 
@@ -79,10 +81,14 @@ class Change:
 
 @dataclass(frozen=True)
 class State:
-    """All paths in the plan's order, added ones last; note: on the whole plan."""
+    """All paths in the plan's order, added ones last; note: on the whole plan.
+
+    corrections: of the anatomy, not planned on yet; each as `replanning.correction_of` takes it.
+    """
 
     paths: tuple[ReviewedPath, ...]
     note: str = ""
+    corrections: tuple[dict[str, Any], ...] = ()
 
     def path(self, name: str) -> ReviewedPath:
         """Return a path by its id; raises ConfigurationError where there is none."""
@@ -95,6 +101,8 @@ class State:
         """Return the state that a change leads to."""
         if change.path == PLAN:
             return replace(self, note=str(change.after))
+        if change.path == ANATOMY:
+            return replace(self, corrections=tuple(dict(each) for each in change.after))
         kept = tuple(item for item in self.paths if item.id != change.path)
         if change.after is None:
             return replace(self, paths=kept)

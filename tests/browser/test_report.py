@@ -90,7 +90,7 @@ def test_by_keyboard_the_first_stop_is_the_table(page: Any) -> None:
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the ranked paths"
     page.keyboard.press("Enter")
-    assert page.url.endswith("#ranking")
+    page.wait_for_url("**#ranking")
 
 
 @pytest.mark.parametrize("paper", ["A4", "Letter"])

@@ -222,6 +222,7 @@ def test_a_second_tab_is_told_and_cannot_write(context: Any, start: Any) -> None
     second.wait_for_timeout(600)
     assert shown(first) == before
     second.get_by_role("button", name="Take the pen here").click()
+    notice.wait_for(state="hidden")  # its line goes, and what is below it moves up
     first.get_by_text("Another page of this review holds the pen").wait_for()
     drag(second, "coronal", "entry", (15, 0))
     second.get_by_text("1 changes not saved").wait_for()
@@ -254,6 +255,94 @@ def test_nothing_is_asked_from_outside_and_space_follows(context: Any, start: An
     page.locator('[data-path="short_axis-right-1"]').click()
     page.wait_for_timeout(1500)
     assert page.locator("#planner-space").screenshot() != before
+    assert page.faults == []
+
+
+def test_an_end_is_dragged_in_the_scene(
+    context: Any, start: Any, folder: Path, toy_plan: tuple[Path, Path]
+) -> None:
+    page = enter(context, start().address)
+    page.wait_for_selector("#planner-space[data-state=ready]")
+    grip = page.locator("#planner-space .grip-tip")
+    grip.wait_for()
+    before, ends, box = shown(page), points(page), grip.bounding_box()
+    page.mouse.move(box["x"] + 7, box["y"] + 7)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 11, box["y"] + 7)
+    page.mouse.move(box["x"] + 15, box["y"] + 7)
+    until(page, before)
+    page.get_by_text("0 changes not saved").wait_for()
+    page.mouse.up()
+    page.get_by_text("1 changes not saved").wait_for()
+    page.wait_for_timeout(1000)
+    after, moved = shown(page), points(page)
+    assert moved[0] == ends[0]
+    # Seen from behind, to the right is to the patient's right: towards smaller x, and hardly
+    # else, as the end is seen at a slant.
+    x, y, z = np.subtract(*(np.array(each[1].split(","), float) for each in (moved, ends)))
+    assert -8 < x < -0.5
+    assert abs(y) < abs(x) / 4
+    assert abs(z) < abs(x) / 4
+    theirs = scored(folder, toy_plan[1], moved)
+    assert after["canal"] == theirs["clearance"]["canal"]["distance_mm"]
+    now = grip.bounding_box()
+    assert now["x"] - box["x"] == pytest.approx(8, abs=2)
+    assert page.faults == []
+
+
+def test_a_click_on_a_handle_of_the_scene_moves_nothing(context: Any, start: Any) -> None:
+    page = enter(context, start().address)
+    page.wait_for_selector("#planner-space[data-state=ready]")
+    grip = page.locator("#planner-space .grip-tip")
+    grip.wait_for()
+    ends, box = points(page), grip.bounding_box()
+    for button in ("left", "right"):
+        page.mouse.click(box["x"] + 11, box["y"] + 3, button=button)
+        page.wait_for_timeout(700)
+        assert points(page) == ends
+    page.get_by_text("0 changes not saved").wait_for()
+
+
+def test_arrow_keys_move_what_was_chosen_for_them(context: Any, start: Any) -> None:
+    page = enter(context, start().address)
+    ends = points(page)
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(500)
+    assert points(page) == ends
+    page.get_by_label("Arrow keys move").click()
+    page.get_by_role("option", name="the tip").click()
+    page.wait_for_function("document.activeElement === document.body")
+    for _ in range(2):
+        page.keyboard.press("ArrowRight")
+    page.get_by_text("1 changes not saved").wait_for()  # steps in a row are one change
+    moved = points(page)
+    assert moved[0] == ends[0]
+    step = np.subtract(*(np.array(each[1].split(","), float) for each in (moved, ends)))
+    assert step == pytest.approx(np.array([1.0, 0, 0]), abs=2e-3)
+
+
+def test_a_foramen_is_moved_and_planned_on(context: Any, start: Any, folder: Path) -> None:
+    page = enter(context, start().address)
+    page.get_by_text("Correct the anatomy").click()
+    page.get_by_role("button", name="Put its centre at the crosshair").click()
+    page.get_by_text("1 changes not saved").wait_for()
+    page.get_by_text("foramen s1 left moved by").first.wait_for()
+    page.get_by_role("button", name="Withdraw all").click()
+    page.get_by_text("2 changes not saved").wait_for()
+    page.get_by_role("button", name="Not bone here").click()
+    page.get_by_text("is not bone").first.wait_for()
+    page.get_by_role("button", name="Save revision").click()
+    page.get_by_text("plan again, or withdraw the corrections").wait_for()
+    page.get_by_role("button", name="Plan again").click()
+    page.get_by_text("is being made again on the corrected anatomy").wait_for()
+    assert page.get_by_role("button", name="Save revision").is_disabled()
+    page.get_by_text("Planned again and saved as revision 1").wait_for(timeout=4 * PATIENCE_MS)
+    page.get_by_text("revision 1, 0 changes not saved").wait_for()
+    saved = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    assert saved["review"]["revision"] == 1
+    assert any("corrected by a reviewer" in line for line in saved["warnings"])
+    kept = sorted(path.name.split("-", 2)[2] for path in (folder / "revisions").iterdir())
+    assert kept == ["anatomy.seg.nrrd", "plan.json"]
     assert page.faults == []
 
 

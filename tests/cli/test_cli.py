@@ -90,7 +90,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
 
 @pytest.fixture(autouse=True)
 def quick_picture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    def draw(plan, volume, path: Path, progress=None) -> None:
+    def draw(plan, volume, path: Path, progress=None, document=None) -> None:
         path.write_bytes(b"picture")
 
     monkeypatch.setattr("planner.export.plan_folder.write_overview", draw)
@@ -253,7 +253,7 @@ def test_a_full_disk_is_6_and_leaves_nothing(
         path.write_text("half", encoding="utf-8")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("planner.export.plan_json.write_plan_json", full)
+    monkeypatch.setattr("planner.export.plan_json.write_document", full)
     result = run("plan", "ct", "--output", tmp_path / "out")
     assert result.exit_code == 6
     assert "No space left on device" in one_paragraph(result)

@@ -91,14 +91,14 @@ def test_a_failure_while_swapping_puts_the_old_files_back(
     old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = listing(old)
-    rename = Path.rename
+    replace = Path.replace
 
     def stumble(self: Path, target: Path) -> Path:
         if self.read_text(encoding="utf-8") == "new picture":
             raise OSError(5, "Input/output error")
-        return rename(self, target)
+        return replace(self, target)
 
-    monkeypatch.setattr(Path, "rename", stumble)
+    monkeypatch.setattr(Path, "replace", stumble)
     writers = {"plan.json": put("new"), "overview.png": put("new picture")}
     with pytest.raises(OutputError, match="Input/output error"):
         write_folder(old, writers, KNOWN, overwrite=True)

@@ -9,6 +9,7 @@ import zipfile
 import pytest
 
 from planner.errors import UnsuitableCtError
+from planner.reading import archive as archive_module
 from planner.reading import inspect_ct, read_ct
 from planner.reading import source as source_module
 
@@ -72,7 +73,7 @@ def test_members_outside_the_archive_are_refused(tmp_path, temporary, member):
 
 
 def test_too_large_archives_are_refused(tmp_path, temporary, monkeypatch):
-    monkeypatch.setattr(source_module, "LARGEST_ARCHIVE_BYTES", 1000)
+    monkeypatch.setattr(archive_module, "LARGEST_ARCHIVE_BYTES", 1000)
     path = tmp_path / "ct.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb", bytes(100_000))

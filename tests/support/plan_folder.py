@@ -19,6 +19,7 @@ from planner.pipeline.needle import own_needle
 from planner.pipeline.plan import provenance
 from planner.reading import read_ct
 from tests.support import toy
+from tests.support.dicom_ct import write_ct
 
 # Behind the bone and in it, in the toy's sacral frame.
 NEEDLES = {
@@ -27,16 +28,19 @@ NEEDLES = {
 }
 
 
-def write_toy_plan(folder: Path) -> tuple[Path, Path]:
-    """Write `plan` and `ct.nrrd` into a folder; returns both paths."""
+def write_toy_plan(folder: Path, dicom: bool = False) -> tuple[Path, Path]:
+    """Write `plan` and its CT, `ct.nrrd` or a DICOM folder `ct`, into a folder; returns both."""
     frame = toy.patient_frame(yaw_deg=4.0)
     labels, grid, _ = toy.toy_labels("straight", (1.2, 1.2, 1.5), yaw_deg=4.0)
     bone = (labels > 0) & (labels <= 1)
     values = np.where(bone, 300, 40).astype(np.int16)
     values[:, -4:, :] = -1000  # air behind the back
     values[:, :, :2] = -1000
-    ct = folder / "ct.nrrd"
-    sitk.WriteImage(to_sitk(values, grid), str(ct))
+    if dicom:
+        ct = write_ct(values, grid, folder / "ct")
+    else:
+        ct = folder / "ct.nrrd"
+        sitk.WriteImage(to_sitk(values, grid), str(ct))
     volume = read_ct(ct)
     anatomy = derive_anatomy(labels, volume.grid, source="provided", confidences={})
     configuration = Configuration()

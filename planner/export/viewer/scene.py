@@ -225,6 +225,7 @@ def _needle(
         "rank": item.rank,
         "object": objects.mesh(vertices, faces, colour, 1.0 if chosen else OTHER_OPACITY),
         "lines": objects.segments(_ends(item), chosen),
+        "ends": facts["ends"],
         "planes": facts["planes"],
         "camera": facts["camera"],
     }
@@ -233,8 +234,8 @@ def _needle(
 def needle_facts(item: ScoredTrajectory, anatomy: Anatomy) -> dict[str, Any]:
     """What the viewer needs to put a needle elsewhere: planes of its slice, camera, points.
 
-    shaft, lines: coordinates in a row, of the points that `shaft_of` returns and of the ends of
-    the lines to the nearest points.
+    ends: bone entry and tip. shaft, lines: coordinates in a row, of the points that `shaft_of`
+    returns and of the ends of the lines to the nearest points.
     """
     path = item.trajectory
     length = float(np.linalg.norm(path.tip - path.bone_entry))
@@ -247,6 +248,7 @@ def needle_facts(item: ScoredTrajectory, anatomy: Anatomy) -> dict[str, Any]:
         | {"normal": along.tolist(), "from": -BEYOND_MM, "to": length + BEYOND_MM, "start": length},
     ]
     return {
+        "ends": [path.bone_entry.tolist(), path.tip.tolist()],
         "planes": planes,
         "camera": camera(path.bone_entry, -along, across.up),
         "shaft": np.round(shaft_of(path)[0], 3).ravel().tolist(),

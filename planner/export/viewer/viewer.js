@@ -27,6 +27,11 @@
     return vector.map((v, k) => v * c + cross[k] * s + axis[k] * dot * (1 - c));
   }
 
+  /** Coordinates in a row as K3D takes points. */
+  function points(row) {
+    return { data: new Float32Array(row), shape: [row.length / 3, 3] };
+  }
+
   function unit(vector) {
     const length = Math.hypot(...vector);
     return vector.map((v) => v / length);
@@ -135,9 +140,8 @@
     }
 
     /** Put a needle elsewhere: its shaft, its lines, and the planes of its slice. */
-    reshape(number, { planes, camera, shaft, lines }) {
-      const needle = Object.assign(this.facts.needles[number], { planes, camera });
-      const points = (row) => ({ data: new Float32Array(row), shape: [row.length / 3, 3] });
+    reshape(number, { ends, planes, camera, shaft, lines }) {
+      const needle = Object.assign(this.facts.needles[number], { ends, planes, camera });
       return this.change([
         [needle.object, { vertices: points(shaft) }],
         [needle.lines, { vertices: points(lines) }],
@@ -179,16 +183,18 @@
       const base = each.title === "across" ? "from the bone entry" : "beside the needle";
       where.textContent = `${scene.offset.toFixed(1)} mm ${base}`;
     };
-    needle.onchange = () => scene.choose(Number(needle.value)).then(showPlace);
-    plane.onchange = () => {
+    needle.addEventListener("change", () => scene.choose(Number(needle.value)).then(showPlace));
+    plane.addEventListener("change", () => {
       scene.sliceShown = Number(plane.value) >= 0;
       scene.cut(Math.max(Number(plane.value), 0), null).then(showPlace);
-    };
-    offset.oninput = () => scene.cut(scene.plane, Number(offset.value)).then(showPlace);
-    lines.onchange = () => {
+    });
+    offset.addEventListener("input", () => {
+      scene.cut(scene.plane, Number(offset.value)).then(showPlace);
+    });
+    lines.addEventListener("change", () => {
       scene.linesShown = lines.checked;
       scene.choose(scene.chosen).then(showPlace);
-    };
+    });
     const box = element("fieldset", {}, element("legend", { textContent: "Scene" }));
     if (facts.needles.length) {
       box.append(labelled("Needle", needle), labelled("Slice", plane), labelled("Move", offset));
@@ -199,7 +205,7 @@
       const slider = element("input", { type: "range", min: 0, max: 1, step: 0.05 });
       slider.name = group.name;
       slider.value = group.opacity;
-      slider.oninput = () => scene.fade(group, Number(slider.value));
+      slider.addEventListener("input", () => scene.fade(group, Number(slider.value)));
       box.append(labelled(group.title, slider));
     }
     box.append(cameraButtons(scene));

@@ -48,7 +48,7 @@ def read_mask_folder(folder: Path, source: str = "provided") -> LabelMap:
     for part, path in mask_files(folder).items():
         mask, own = _read(path)
         if painter is None or grid is None:
-            painter, grid, first = Painter(folder, own.shape), own, path
+            painter, grid, first = Painter(folder, own.shape, like=mask), own, path
         elif not own.same_as(grid):
             raise UnsuitableCtError(
                 f"the masks {first.name} and {path.name} in {folder} lie on different grids "

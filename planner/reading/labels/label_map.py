@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from planner.errors import UnsuitableCtError
 from planner.geometry.grid import Float, Grid
 from planner.model.anatomy import LABELS
+from planner.reading import limits
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,8 @@ def label_map(
 
 def file_grid(path: Path, shape: tuple[int, ...], affine: Float, frame: str = "") -> Grid:
     """Build the grid of a file; UnsuitableCtError where its geometry is degenerate or sheared."""
+    if too_large := limits.memory_problems(shape):
+        raise UnsuitableCtError(f"the label map {path} is too large: {too_large[0]}.")
     try:
         return Grid((shape[0], shape[1], shape[2]), affine, frame)
     except ValueError as error:

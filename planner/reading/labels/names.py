@@ -39,8 +39,13 @@ class Painter:
     would lie in the joint or the foramen whose distance is measured.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        self.labels = np.zeros(shape, np.uint8)
+    def __init__(
+        self, path: Path, shape: tuple[int, ...], like: NDArray[Any] | None = None
+    ) -> None:
+        """Begin with nothing painted; like: an array whose order in memory the masks will have."""
+        # Masks of Fortran's order on labels of C's would be visited against the grain of memory.
+        fortran = like is not None and like.flags.f_contiguous
+        self._labels = np.zeros(shape, np.uint8, order="F" if fortran else "C")
         self._path = path
         self._parts: set[str] = set()
 
@@ -58,7 +63,7 @@ class Painter:
         where: index into the labels that gives an array of the mask's shape.
         """
         value = LABELS[segment_of(part) or part]
-        plane = self.labels[where]
+        plane = self._labels[where]
         clash = mask & (plane != 0) & (plane != value)
         if clash.any():
             other = next(n for n, v in LABELS.items() if v == int(plane[clash][0]))
@@ -67,6 +72,11 @@ class Painter:
                 "every voxel may belong to one only. Cut the one out of the other."
             )
         plane[mask] = value
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """What was painted, (I, J, K) in C's order."""
+        return np.ascontiguousarray(self._labels)
 
     @property
     def parts(self) -> frozenset[str]:

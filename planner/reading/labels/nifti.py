@@ -20,6 +20,7 @@ from planner.errors import UnsuitableCtError
 from planner.geometry.grid import Grid
 from planner.reading.labels.label_map import LabelMap, file_grid, label_map
 from planner.reading.labels.names import CLASSES, NAMES, Painter, plain, segment_of
+from planner.reading.volume_files import check_volume_file
 
 # TotalSegmentator, task "total" of version 2.
 TOTAL = {
@@ -29,6 +30,16 @@ TOTAL = {
     77: "hip_left",
     78: "hip_right",
 }
+READ_ERRORS = (
+    OSError,
+    ValueError,
+    OverflowError,
+    MemoryError,
+    EOFError,
+    zlib.error,
+    nibabel.filebasedimages.ImageFileError,
+    nibabel.spatialimages.HeaderDataError,
+)
 TABLE_MARK = b"<LabelTable"
 HINT = (
     "Without a table of names in its header, the values of a NIfTI are TotalSegmentator's: 25 and "
@@ -40,7 +51,7 @@ def read_label_nifti(path: Path) -> LabelMap:
     """Read a multi-label NIfTI by its label table, or in TotalSegmentator's labels."""
     voxels, grid = read_nifti(path)
     table = _label_table(path)
-    painter = Painter(path, voxels.shape)
+    painter = Painter(path, voxels.shape, like=voxels)
     present = set(np.unique(voxels).tolist())
     for value, part in (TOTAL if table is None else table).items():
         if segment_of(part) is None or value not in present:
@@ -55,11 +66,12 @@ def read_label_nifti(path: Path) -> LabelMap:
 
 def read_nifti(path: Path) -> tuple[NDArray[Any], Grid]:
     """Read voxels (I, J, K) and their grid; UnsuitableCtError for anything else."""
+    check_volume_file(path, f"the label map {path}")
     try:
         image = nibabel.load(path)
         voxels = np.asanyarray(image.dataobj)
         affine = np.asarray(image.affine, float)
-    except (OSError, ValueError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as e:
+    except READ_ERRORS as e:
         raise UnsuitableCtError(f"the label map {path} cannot be read as NIfTI: {e}.") from e
     if voxels.ndim != 3:
         raise UnsuitableCtError(f"the label map {path} has {voxels.ndim} axes; expected 3.")

@@ -14,6 +14,7 @@ from planner.errors import UnsuitableCtError
 from planner.geometry.grid import Grid
 from planner.reading.labels.label_map import LabelMap, file_grid, label_map
 from planner.reading.labels.names import NAMES, Painter, plain, segment_of
+from planner.reading.volume_files import check_volume_file
 
 FRAME_KEY = "planner_frame_of_reference_uid"
 """Header key in which anatomy.seg.nrrd carries the DICOM frame of reference."""
@@ -31,7 +32,7 @@ def read_segmentation_nrrd(path: Path) -> LabelMap:
     """Read a segmentation in 3D Slicer's convention; segments of other names are left out."""
     voxels, grid, header = read_nrrd(path)
     layers = voxels[np.newaxis] if voxels.ndim == 3 else voxels
-    painter = Painter(path, layers.shape[1:])
+    painter = Painter(path, layers.shape[1:], like=layers[0])
     for part, (layer, value) in _segments(path, header).items():
         if not 0 <= layer < len(layers):
             raise UnsuitableCtError(f"{path}: segment {part} is in layer {layer}, which is absent.")
@@ -42,6 +43,7 @@ def read_segmentation_nrrd(path: Path) -> LabelMap:
 
 def read_nrrd(path: Path) -> tuple[NDArray[Any], Grid, dict[str, Any]]:
     """Read voxels (I, J, K), or (layer, I, J, K), their grid and the header."""
+    check_volume_file(path, f"the label map {path}")
     try:
         voxels, header = nrrd.read(str(path))
     except (nrrd.NRRDError, OSError, ValueError, EOFError, zlib.error, KeyError) as error:

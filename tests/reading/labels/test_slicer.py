@@ -86,5 +86,5 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.seg.nrrd"
     write_segmentation(toy_labels(grid, toy_frame()), grid, path)
     path.write_bytes(path.read_bytes()[:-400])
-    with pytest.raises(UnsuitableCtError, match="cannot be read as NRRD"):
+    with pytest.raises(UnsuitableCtError, match="cannot be read: it breaks off"):
         read_labels(path)
