@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-acse = pytest.importorskip("pynetdicom.acse")
+pytest.importorskip("pynetdicom")
+
+from pynetdicom import acse, build_context
 
 from planner.errors import ServerError
 from planner.pacs.association import Associations
@@ -68,12 +70,6 @@ def test_the_reason_is_told_however_late_we_look(
         protocol="dimse", host="127.0.0.1", port=refusing.port, ae_title="NOBODY", timeout_s=5
     )
     said = "called ae title not recogni[sz]ed" if refusing.reason == REASON else "reason 99"
-    with pytest.raises(ServerError, match=f"refused us: {said}.*ae_title 'NOBODY'"):
-        with Associations(server, "x").opened([_verification()]):
-            pytest.fail("it was refused")
-
-
-def _verification() -> Any:
-    from pynetdicom import build_context
-
-    return build_context("1.2.840.10008.1.1")
+    asked = Associations(server, "x").opened([build_context("1.2.840.10008.1.1")])
+    with pytest.raises(ServerError, match=f"refused us: {said}.*ae_title 'NOBODY'"), asked:
+        pytest.fail("it was refused")
