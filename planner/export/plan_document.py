@@ -199,6 +199,15 @@ class PairObject(_Object):
     warnings: list[str] = []
 
 
+class FeasibilityObject(_Object):
+    """Room of one technique on one side: over all candidates that keep the hard limits."""
+
+    technique: Literal["short_axis", "long_axis", "s2_entry", "s2_s3_entry"]
+    side: SideName
+    paths: Count
+    best_clearance_mm: FiniteFloat | None = None
+
+
 class PointsObject(_Object):
     """Where a path ran before a reviewer moved it."""
 
@@ -306,6 +315,7 @@ class PlanDocument(_Object):
     anatomy: AnatomyObject
     trajectories: list[TrajectoryObject]
     pairs: list[PairObject] = []
+    feasibility: list[FeasibilityObject] = []
     target: TargetObject | None = None
     rejections: dict[str, Count]
     findings: list[FindingObject] = []

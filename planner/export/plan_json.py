@@ -69,6 +69,7 @@ def plan_document(plan: Plan) -> PlanDocument:
             trajectory_values(item, plan.guidance.get(item.id)) for item in plan.trajectories
         ],
         "pairs": [rounded(asdict(item)) for item in plan.pairs],
+        "feasibility": [rounded(asdict(item)) for item in plan.feasibility],
         "target": _target(plan),
         "rejections": _sorted(plan.rejections),
         "findings": [

@@ -19,6 +19,7 @@ from planner.geometry.grid import Grid
 from planner.model.anatomy import Anatomy
 from planner.model.configuration import Configuration
 from planner.model.entry_map import EntryMap
+from planner.model.feasibility import Feasibility
 from planner.model.finding import Finding, Weight
 from planner.model.guidance import BeamView, Guidance
 from planner.model.pair import NeedlePair, PairKind
@@ -56,6 +57,10 @@ def plan_of(
         pairs=tuple(
             NeedlePair(**{**dict(item), "kind": PairKind(item.kind), "warnings": (*item.warnings,)})
             for item in document.pairs
+        ),
+        feasibility=tuple(
+            Feasibility(Technique(item.technique), item.side, item.paths, item.best_clearance_mm)
+            for item in document.feasibility
         ),
         guidance={
             item.id: guidance_of(item.guidance)

@@ -9,6 +9,7 @@ from planner.geometry.grid import Float, Grid
 from planner.model.anatomy import Anatomy
 from planner.model.configuration import Configuration
 from planner.model.entry_map import EntryMap
+from planner.model.feasibility import Feasibility
 from planner.model.finding import Finding
 from planner.model.guidance import Guidance
 from planner.model.pair import NeedlePair
@@ -23,7 +24,7 @@ class Plan:
     ct_grid: the grid of the CT (the anatomy's may be finer). rejections: constraint to the number
     of candidates that it refused. findings: what is special about this sacrum, records included;
     the messages of notes and warnings are in warnings too. pairs: trajectories that can be placed
-    together, best first. guidance: set-up of each trajectory, by its id. entry_map: room per entry
+    together, best first. feasibility: room per technique and side. guidance: set-up of each trajectory, by its id. entry_map: room per entry
     point. target: (T, 3) points to reach, patient LPS, mm. timings_s: stage to seconds.
     """
 
@@ -35,6 +36,7 @@ class Plan:
     configuration: Configuration
     findings: tuple[Finding, ...] = ()
     pairs: tuple[NeedlePair, ...] = ()
+    feasibility: tuple[Feasibility, ...] = ()
     guidance: dict[str, Guidance] = field(default_factory=dict)
     entry_map: EntryMap | None = None
     target: Float | None = None

@@ -107,6 +107,7 @@ def _plan_on(
     with clock.stage("rank"), _threads(jobs):
         ranked = scoring.rank(scored, configuration)
         pairs = scoring.find_pairs(ranked, anatomy.frame, configuration)
+        rooms = scoring.feasibility(scored.accepted, configuration)
         guidance = scoring.guide(ranked, anatomy, volume.grid, configuration)
     with clock.stage("entry map"), _threads(jobs):
         entries = candidates.entry_map(anatomy, volume, configuration)
@@ -119,6 +120,7 @@ def _plan_on(
         configuration=configuration,
         findings=findings,
         pairs=pairs,
+        feasibility=rooms,
         guidance=guidance,
         entry_map=entries,
         target=target,

@@ -19,6 +19,7 @@ from planner.scoring.constraints import CONSTRAINTS, broken_limits
 from planner.scoring.criteria import rate_all, weighted_mean
 from planner.scoring.evidence import Evidence, Setting, gather, setting_of
 from planner.scoring.explain import explain, explanations
+from planner.scoring.feasibility import feasibility
 from planner.scoring.guidance import guide, needle_along, set_up
 from planner.scoring.pairs import find_pairs
 from planner.scoring.ranking import rank_all
@@ -32,6 +33,7 @@ __all__ = [
     "Scored",
     "explain",
     "explanations",
+    "feasibility",
     "find_pairs",
     "guide",
     "measure",
