@@ -10,11 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import vtk
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from planner.geometry.distance import face_normals, isosurface, to_polydata
+from planner.geometry.distance import distances, face_normals, isosurface
 from planner.geometry.grid import Float, Grid
 from planner.geometry.voxelise import voxelise
 from planner.model.anatomy import LABELS, SIDES
@@ -73,20 +72,6 @@ class Measures:
         upper = [d <= FOUND_MM for name, d in self.foramina.items() if "_s4_" not in name]
         lower = [d <= FOUND_MM for name, d in self.foramina.items() if "_s4_" in name]
         return sum(upper), len(upper), sum(lower), len(lower)
-
-
-def distances(points: Float, vertices: Float, faces: NDArray[np.int64]) -> Float:
-    """(N,) unsigned distances, mm, of (N, 3) points from a triangle surface."""
-    locator = vtk.vtkStaticCellLocator()
-    locator.SetDataSet(to_polydata(vertices, faces))
-    locator.BuildLocator()
-    closest, cell = [0.0, 0.0, 0.0], vtk.reference(0)
-    part, squared = vtk.reference(0), vtk.reference(0.0)
-    out = np.empty(len(points))
-    for n, point in enumerate(points):
-        locator.FindClosestPoint(point, closest, cell, part, squared)
-        out[n] = float(squared) ** 0.5
-    return out
 
 
 def _thin(points: Float, count: int = SAMPLES) -> Float:

@@ -21,85 +21,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from anatomy_measures import distances
 from rich.console import Console
 from rich.table import Table
 
 import planner
-from planner.geometry.distance import face_normals, isosurface
-from planner.geometry.grid import Float, Grid
+from planner.cohort.truth import TrueSurfaces, foramen_errors, over_claims
 from planner.model.anatomy import Anatomy
 from planner.model.configuration import Configuration
-from planner.model.trajectory import ScoredTrajectory, Structure
+from planner.model.trajectory import ScoredTrajectory
 from planner.model.volume import Volume
 from planner.phantom import PhantomParameters, make_phantom
-from planner.phantom.truth import PhantomTruth
 from planner.pipeline import find_bones, trusted_anatomy
 
-STEP_MM = 0.5
-MESH_MM, HULL_MM = 0.6, 1.0
-BACKWARDS = 0.5
-"""Triangles that face the back by more than this cosine are the posterior cortex."""
-CONTENTS = ("sacrum", "sacral_canal")
 LEVELS = ("S1", "S2", "S3", "S4")
-WALLS = (Structure.ANTERIOR, Structure.SACROILIAC, Structure.SUPERIOR)
 
 
 def parameters_of(seed: int) -> PhantomParameters:
     """Draw the phantom of a seed; odd seeds are male."""
     return PhantomParameters.sample(np.random.default_rng(seed), "M" if seed % 2 else "F")
-
-
-class TrueSurfaces:
-    """The phantom's structures as meshes: their formulas are exact on the surface only.
-
-    Every mesh is the zero level of the structure's formula, sampled at MESH_MM and interpolated,
-    which leaves some hundredths of a millimetre.
-    """
-
-    def __init__(self, truth: PhantomTruth) -> None:
-        self._truth = truth
-        self._frame = truth.frame
-        self.foramina = [n for n in truth.structures if n.startswith("foramen")]
-        self._meshes = {n: self._mesh(n) for n in (*self.foramina, "sacral_canal")}
-        vertices, faces = self._mesh("sacrum_hull")
-        normals = self._frame.direction_to_sacrum(face_normals(vertices, faces))
-        walls = faces[normals[:, 1] < BACKWARDS]  # the back is crossed on purpose
-        self._meshes["walls"] = (vertices, walls)
-
-    def _mesh(self, name: str) -> tuple[Float, Any]:
-        whole = name == "sacrum_hull"
-        mask = self._truth.mask(*((*CONTENTS, *self.foramina) if whole else (name,)))
-        points = self._truth.grid.to_patient(np.argwhere(mask))
-        grid = Grid.around(points, HULL_MM if whole else MESH_MM, 4.0)
-        return isosurface(self._truth.distance_volume(name, grid), grid)
-
-    def distance(self, name: str, points: Float) -> float:
-        """Least distance (mm) of (N, 3) points from a structure's surface, negative inside it."""
-        field = "sacrum_hull" if name == "walls" else name
-        gaps = distances(points, *self._meshes[name])
-        inside = self._truth.distance(field, points) < 0
-        if name == "walls":  # the needle is inside the hull: outside is what is bad
-            return float(np.where(inside, gaps, -gaps).min())
-        return float(np.where(inside, -gaps, gaps).min())
-
-
-def over_claims(item: ScoredTrajectory, truth: TrueSurfaces) -> dict[str, float]:
-    """Reported minus true clearance, mm, by structure."""
-    path = item.trajectory
-    length = path.intraosseous_length_mm
-    depth = np.append(np.arange(0.0, length, STEP_MM), length)
-    points = path.bone_entry + depth[:, None] * (path.tip - path.bone_entry) / length
-    radius = path.needle.radius_mm
-    nerves = min(truth.distance(name, points) for name in truth.foramina) - radius
-    deep = points[depth >= length / 2.0]
-    walls = min(item.clearances[wall].distance_mm for wall in WALLS)
-    return {
-        "foramina": item.clearances[Structure.FORAMINA].distance_mm - nerves,
-        "canal": item.clearances[Structure.CANAL].distance_mm
-        - (truth.distance("sacral_canal", points) - radius),
-        "walls": walls - (truth.distance("walls", deep) - radius),
-    }
 
 
 def plan_on(volume: Volume, configuration: Configuration) -> tuple[Anatomy, list[ScoredTrajectory]]:
@@ -129,16 +68,9 @@ def evaluate(seed: int) -> dict[str, Any]:
     row["seconds"] = time.perf_counter() - started
     row["confidence"] = anatomy.confidence
     row["confidences"] = dict(anatomy.confidences)
-    row["centres"] = {}
-    row["nearest"] = {}
-    exact = planner.derive_anatomy(phantom.truth.labels, phantom.truth.grid, source="provided")
-    for true in exact.foramina:
-        if true.level not in LEVELS:
-            continue
-        same = [f for f in anatomy.foramina if (f.level, f.side) == (true.level, true.side)]
-        gaps = {f.name: float(np.linalg.norm(f.centre - true.centre)) for f in anatomy.foramina}
-        row["centres"][true.name] = gaps[same[0].name] if same else None
-        row["nearest"][true.name] = min(gaps, key=lambda name: gaps[name])
+    foramina = [r for r in foramen_errors(anatomy, phantom.truth) if r["level"] in LEVELS]
+    row["centres"] = {item["label"]: item["centre_error_mm"] for item in foramina}
+    row["nearest"] = {item["label"]: item["nearest_label"] for item in foramina}
     surfaces = TrueSurfaces(phantom.truth)
     row["claims"] = [over_claims(item, surfaces) for item in paths]
     row["warnings"] = list(anatomy.warnings)

@@ -13,14 +13,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from anatomy_measures import distances
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from scipy.spatial import cKDTree
 
 import planner
-from planner.geometry.distance import isosurface
+from planner.geometry.distance import distances, isosurface
 from planner.geometry.grid import Float, Grid
 from planner.geometry.sampling import resample
 from planner.model.anatomy import CHANNELS, LABELS

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from planner.cli.cohort import cohort_app
 from planner.cli.export import export_command
 from planner.cli.inspect import inspect_command
 from planner.cli.pacs import pacs_app
@@ -39,6 +40,7 @@ app.command("review")(review_command)
 app.command("export")(export_command)
 app.command("phantom")(phantom_command)
 app.add_typer(pacs_app, name="pacs")
+app.add_typer(cohort_app, name="cohort")
 
 
 def _show_version(wanted: bool) -> None:

@@ -47,6 +47,7 @@ STAGES = {
     "score": "Measuring paths",
     "rank": "Ranking",
     "write": "Writing",
+    "scan": "Looking through the files",
     "fetch": "Fetching the CT",
     "send": "Sending",
     "read back": "Reading back what was sent",

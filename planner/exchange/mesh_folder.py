@@ -15,8 +15,8 @@ from planner.exchange.surfaces import (
     Surface,
     needle_surface,
     segment_surfaces,
-    skin_shown,
 )
+from planner.export.flat import skin_shown
 from planner.export.plan_document import TrajectoryObject
 
 README = "README.txt"

@@ -30,8 +30,9 @@ from planner.exchange.dicom import (
 )
 from planner.exchange.file_names import title
 from planner.exchange.handover import Handover
-from planner.exchange.surfaces import path_start, skin_shown
+from planner.exchange.surfaces import path_start
 from planner.export.disclaimer import DISCLAIMER
+from planner.export.flat import skin_shown
 from planner.export.plan_document import TrajectoryObject
 from planner.export.terminology import COLOURS, NEEDLE, Colour
 from planner.geometry.grid import Float

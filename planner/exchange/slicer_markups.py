@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from planner.exchange.file_names import title
-from planner.exchange.surfaces import path_start, skin_shown
+from planner.exchange.surfaces import path_start
+from planner.export.flat import skin_shown
 from planner.export.names import STRUCTURES
 from planner.export.plan_document import PlanDocument, TrajectoryObject
 from planner.export.terminology import COLOURS, NEEDLE, Colour

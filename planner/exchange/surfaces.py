@@ -20,6 +20,7 @@ from scipy import ndimage
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from planner.exchange.handover import Handover
+from planner.export.flat import skin_shown
 from planner.export.plan_document import TrajectoryObject
 from planner.geometry.distance import box_around, enclosed_volume, isosurface, to_polydata
 from planner.geometry.grid import Float, Grid
@@ -129,13 +130,6 @@ def needle_surface(item: TrajectoryObject) -> Surface:
     ]
     faces = np.vstack([np.column_stack(each) for each in corners]).astype(np.int64)
     return Surface(item.id, vertices, faces, smooth_faces=len(faces))
-
-
-def skin_shown(item: TrajectoryObject) -> bool:
-    """Tell whether the CT shows the skin behind a path; where not, its skin entry is no skin."""
-    if item.guidance is not None and not item.guidance.skin_in_view:
-        return False
-    return item.measures.get("skin_in_view", 1.0) > 0
 
 
 def path_start(item: TrajectoryObject) -> Float:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 from planner.export import entry_map, plan_json, report, segmentation_nrrd
-from planner.export.atomic import check_folder, write_folder
+from planner.export.atomic import Writer, check_folder, write_folder
 from planner.export.overview import FILE_NAME as OVERVIEW_FILE
 from planner.export.overview import write_overview
 from planner.export.plan_document import PlanDocument
@@ -36,27 +36,35 @@ def write_plan(
     overwrite: bool = False,
     progress: Callable[[float], None] | None = None,
     document: PlanDocument | None = None,
+    *,
+    full_report: bool = True,
+    more: Mapping[str, Writer] | None = None,
+    known: tuple[str, ...] = (),
 ) -> None:
     """Write a plan folder, whole or not at all; progress: called with the part done, 0 to 1.
 
     document: what plan.json is to hold, where that is more than the plan, such as a review.
+    full_report: write the report as well, which takes as long as the rest. more: further files by
+    name, written after the plan's own. known: further names that belong to such a folder.
 
     Raises OutputError where the folder exists and overwrite is not given, or cannot be written.
     """
     saved = plan_json.plan_document(plan) if document is None else document
-    writers = {
+    writers: dict[str, Writer] = {
         segmentation_nrrd.FILE_NAME: partial(segmentation_nrrd.write_anatomy, plan.anatomy),
         OVERVIEW_FILE: partial(write_overview, plan, volume),
-        report.FILE_NAME: partial(
-            report.write_report, plan, volume, document=saved, progress=progress
-        ),
     }
+    if full_report:
+        writers[report.FILE_NAME] = partial(
+            report.write_report, plan, volume, document=saved, progress=progress
+        )
     if plan.entry_map is not None:
         writers[entry_map.MESH_FILE] = partial(entry_map.write_entry_mesh, plan)
         writers[entry_map.PICTURE_FILE] = partial(entry_map.write_entry_picture, plan)
     # Last, so that what is interrupted leaves the plan before, which then says that its bones are
     # other ones, and never a new plan on old bones.
     writers[plan_json.FILE_NAME] = partial(plan_json.write_document, saved)
+    writers |= more or {}
     check_folder(Path(folder), overwrite)
     keep_reviewed(Path(folder))
-    write_folder(Path(folder), writers, PLAN_FILES, overwrite)
+    write_folder(Path(folder), writers, (*PLAN_FILES, *known), overwrite)

@@ -1,4 +1,4 @@
-"""Signed distance fields of masks, and closed surfaces of fields.
+"""Signed distance fields of masks, closed surfaces of fields, and distances of points from them.
 
 Convention: negative inside, in mm. The border of a mask lies half a voxel beyond its outermost
 voxel centres, so that a field's zero is the face between two voxels and not a voxel centre.
@@ -125,6 +125,22 @@ def isosurface(
     if enclosed_volume(vertices, faces) < 0:
         faces = np.ascontiguousarray(faces[:, ::-1])
     return vertices, faces
+
+
+def distances(points: Float, vertices: Float, faces: NDArray[np.int64]) -> Float:
+    """(N,) unsigned distances, mm, of (N, 3) points from a triangle surface; inf without any."""
+    if len(faces) == 0:
+        return np.full(len(points), np.inf)
+    locator = vtk.vtkStaticCellLocator()
+    locator.SetDataSet(to_polydata(vertices, faces))
+    locator.BuildLocator()
+    closest, cell = [0.0, 0.0, 0.0], vtk.reference(0)
+    part, squared = vtk.reference(0), vtk.reference(0.0)
+    out = np.empty(len(points))
+    for n, point in enumerate(points):
+        locator.FindClosestPoint(point, closest, cell, part, squared)
+        out[n] = float(squared) ** 0.5
+    return out
 
 
 def enclosed_volume(vertices: Float, faces: NDArray[np.int64]) -> float:

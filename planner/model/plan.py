@@ -21,11 +21,12 @@ from planner.model.volume import CtSource
 class Plan:
     """Ranked trajectories on an anatomy.
 
-    ct_grid: the grid of the CT (the anatomy's may be finer). rejections: constraint to the number
-    of candidates that it refused. findings: what is special about this sacrum, records included;
-    the messages of notes and warnings are in warnings too. pairs: trajectories that can be placed
-    together, best first. feasibility: room per technique and side. guidance: set-up of each trajectory, by its id. entry_map: room per entry
-    point. target: (T, 3) points to reach, patient LPS, mm. timings_s: stage to seconds.
+    ct_grid: the grid of the CT (the anatomy's may be finer). rejections: constraint to the
+    number of candidates that it refused. findings: what is special about this sacrum, records
+    included; the messages of notes and warnings are in warnings too. pairs: trajectories that
+    can be placed together, best first. feasibility: room per technique and side. guidance: set-
+    up of each trajectory, by its id. entry_map: room per entry point. target: (T, 3) points to
+    reach, patient LPS, mm. timings_s: stage to seconds.
     """
 
     ct: CtSource

@@ -1,0 +1,202 @@
+"""Running many cases: dask.distributed, on this machine or on a cluster of the user's.
+
+Whether the scheduler is ours or the user's makes one difference only: ours is started here, sized
+to what the cases were measured to need. A window of cases is under way at a time, so that memory
+does not grow with their number; a case whose worker is killed is tried once more elsewhere and then
+told as killed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+
+import dask
+import psutil
+from distributed import Client, Future, LocalCluster, as_completed
+from distributed.scheduler import KilledWorker
+
+from planner.cohort.content import program
+from planner.cohort.one import KILLED, run_case
+from planner.cohort.task import Record, Task
+from planner.errors import ConfigurationError, ServerError
+
+WINDOW = 3
+"""Cases under way for each worker: one computed, the next ones waiting beside it."""
+SPARE = 0.85
+"""Part of the free memory that cases may fill."""
+MARGIN = 1.3
+"""Over the largest need measured: the next case may be larger."""
+FIRST_NEED_MB = 3000.0
+"""Of a case before any was measured: 1.8 to 2.6 GB were measured for CTs of 15 to 40 million
+voxels."""
+PATIENCE_S = 60
+Tell = Callable[[Task, Record], None]
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of a local cluster: workers, threads of each, MB of memory of each."""
+
+    workers: int
+    threads: int
+    memory_mb: float
+
+
+def fit(need_mb: float, cases: int, cores: int | None = None, free_mb: float | None = None) -> Size:
+    """Size a cluster to this machine.
+
+    need_mb: the most that a case was measured to hold; 0 for none yet. cases: to be run.
+    """
+    cores = cores or _cores()
+    free = SPARE * (free_mb or psutil.virtual_memory().available / 1e6)
+    each = MARGIN * (need_mb or FIRST_NEED_MB)
+    workers = max(1, min(cores, cases, int(free // each)))
+    return Size(workers, max(1, cores // workers), free / workers)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def local(size: Size) -> Iterator[Client]:
+    """Start workers on this machine; loopback only, and encrypted, as the scheduler runs code."""
+    quiet()
+    with (
+        dask.config.set(
+            {
+                "distributed.scheduler.allowed-failures": 1,
+                "distributed.worker.memory.spill": False,
+                "distributed.worker.memory.target": False,
+                "distributed.worker.memory.pause": False,
+                "distributed.comm.timeouts.connect": PATIENCE_S,
+                # Its default also has the allocator give back all memory at once, to take it again
+                # for the next volume: a third of the time of a case.
+                "distributed.nanny.pre-spawn-environ": {
+                    "OMP_NUM_THREADS": 1,
+                    "MKL_NUM_THREADS": 1,
+                    "OPENBLAS_NUM_THREADS": 1,
+                },
+            }
+        ),
+        LocalCluster(
+            n_workers=size.workers,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=int(size.memory_mb * 1e6),
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+            security=True,
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster, timeout=PATIENCE_S) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def joined(address: str) -> Iterator[Client]:
+    """Join the user's scheduler (tcp://… or tls://…); raises ServerError where there is none."""
+    quiet()
+    try:
+        client = Client(address, timeout=PATIENCE_S)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ServerError(
+            f"no scheduler of dask answers at {address} ({type(error).__name__}). Check that "
+            "`dask scheduler` runs there, and that its version is the same as here."
+        ) from error
+    with client:
+        _check_workers(client, address)
+        yield client
+
+
+def run_tasks(client: Client, tasks: Iterable[Task], tell: Tell) -> None:
+    """Run every task, as workers are free; tell: called with each and its record.
+
+    Raises ServerError where the scheduler goes away; what was told until then is done.
+    """
+    waiting = iter(tasks)
+    workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+    under_way: dict[str, Task] = {}
+
+    def submit(task: Task) -> Future[Record]:
+        # The key is seen on the dashboard: it names no case.
+        key = "case-" + hashlib.sha256(task.case.id.encode()).hexdigest()[:16]
+        under_way[key] = task
+        return client.submit(run_case, task, key=key, pure=False)
+
+    running = as_completed([submit(task) for task in islice(waiting, WINDOW * workers)])
+    for future in running:
+        task = under_way.pop(future.key)
+        record = _record_of(future, task)
+        future.release()
+        tell(task, record)
+        following = next(waiting, None)
+        if following is not None:
+            running.add(submit(following))
+
+
+def dashboard_of(client: Client) -> str:
+    """Address of the page that shows what the workers do."""
+    return str(client.dashboard_link)
+
+
+def quiet() -> None:
+    """Silence the libraries' logs: they name tasks and addresses, and are told by us."""
+    for name in ("distributed", "tornado", "bokeh"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _record_of(future: Future[Record], task: Task) -> Record:
+    if future.status == "finished":
+        result = future.result()
+        assert isinstance(result, Record)
+        return result
+    if future.status in ("cancelled", "lost"):
+        raise ServerError(
+            "the scheduler went away, or dropped what it was given. What was done until then is "
+            "kept: run the same command again."
+        )
+    error = future.exception()
+    killed = isinstance(error, KilledWorker)
+    words = (
+        "its worker was killed twice, most likely because the memory did not suffice"
+        if killed
+        else f"its worker failed: {type(error).__name__}"
+    )
+    return Record(
+        task.case.id,
+        KILLED if killed else 1,
+        f"{words}. Run again with fewer workers (--workers), or on a machine with more memory.",
+        signature=task.signature,
+        kept=False,
+    )
+
+
+def _check_workers(client: Client, address: str) -> None:
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    if not workers:
+        raise ServerError(f"the scheduler at {address} has no workers yet; start them first.")
+    try:
+        theirs = client.run(program)
+    except Exception as error:
+        raise ConfigurationError(
+            f"the workers of {address} cannot run this planner ({type(error).__name__}). Install "
+            "the same version of it on every machine."
+        ) from error
+    other = [name for name, found in theirs.items() if found != program()]
+    if other:
+        raise ConfigurationError(
+            f"{len(other)} of {len(theirs)} workers of {address} have another planner, or other "
+            "libraries, than this machine; results would not be comparable. Install the same "
+            "versions everywhere."
+        )
