@@ -14,7 +14,7 @@ import typer
 from planner.errors import ConfigurationError, OutputError
 
 if TYPE_CHECKING:
-    from planner.cohort.run import Progress, RunReport
+    from planner.cohort.running import Progress, RunReport
 
 NEEDED = ("distributed", "pandas", "pandera", "pyarrow", "psutil", "statsmodels", "filelock")
 
@@ -60,7 +60,7 @@ def scan_command(
     """Write a manifest of a heap of DICOM, with pseudonyms in place of identifiers."""
     require()
     from planner.cli.terminal import progress_bar
-    from planner.cohort.scan import scan
+    from planner.cohort.scanning import scan
 
     with progress_bar(quiet) as progress:
         report = scan(
@@ -97,7 +97,7 @@ def run_command(
     require()
     from planner.cli.plan import build_configuration
     from planner.cohort.manifest import read_manifest
-    from planner.cohort.run import run
+    from planner.cohort.running import run
 
     configuration = build_configuration(config, None, None, needle, placement_error, None)
     cases = read_manifest(manifest)

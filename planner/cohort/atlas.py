@@ -9,9 +9,11 @@ millimetres unsure. On a fixed grid maps of many patients can then be counted, o
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +34,8 @@ Z_MM = np.arange(-100.0, 14.0 + STEP_MM, STEP_MM)
 NEAR_MM = 2.0
 """A place of the grid takes what lies this near; vertices of a map lie about 1 mm apart."""
 LEVELS = ("S1", "S2", "S3", "S4")
-FEWEST = 5
-"""Landmarks under which no warp is made: the middle, and two levels of both sides."""
+FEWEST = 2
+"""Openings of a side under which no warp is made: a side that shows fewer would only be guessed."""
 LIMITS_MM = (2.0, 3.0, 5.0)
 BINS_MM = np.arange(0.0, 15.25, 0.25)
 
@@ -66,8 +68,11 @@ class AtlasMap:
     @classmethod
     def load(cls, path: Path) -> AtlasMap:
         """Read what `save` wrote; raises ValueError or OSError where it is something else."""
-        with np.load(path, allow_pickle=False) as saved:
-            covered, clearance = saved["covered"], saved["clearance_mm"]
+        try:
+            with np.load(path, allow_pickle=False) as saved:
+                covered, clearance = saved["covered"], saved["clearance_mm"]
+        except (BadZipFile, zlib.error, EOFError, KeyError, TypeError) as error:
+            raise ValueError(f"{path.name} is damaged: {error}") from error
         if covered.shape != (len(X_MM), len(Z_MM)) or clearance.shape != covered.shape:
             raise ValueError(f"{path.name} has another grid, {covered.shape}")
         return cls(covered.astype(bool), clearance.astype(np.float32))
@@ -96,7 +101,8 @@ def _warp(anatomy: Anatomy) -> RBFInterpolator | None:
         if (item.level, item.side) in mean:
             here.append(anatomy.frame.to_sacrum(item.dorsal)[[0, 2]])
             there.append(mean[item.level, item.side])
-    if len(here) < FEWEST or len({round(float(point[1]), 1) for point in there}) < 3:
+    left = sum(float(point[0]) > 0 for point in there)
+    if min(left, len(there) - 1 - left) < FEWEST:
         return None
     return RBFInterpolator(np.array(here), np.array(there), kernel="thin_plate_spline")
 
@@ -148,7 +154,7 @@ def gather_atlas(paths: Sequence[Path]) -> tuple[Atlas, int]:
     for path in paths:
         try:
             atlas.add(AtlasMap.load(path))
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError):
             lost += 1
     return atlas, lost
 

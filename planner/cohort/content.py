@@ -19,6 +19,7 @@ from planner.cohort.cases import Case
 from planner.model.configuration import Configuration
 
 CHUNK = 1 << 20
+TABLES_FOLDER = "tables"
 DECIDING = (
     "anatomy",
     "candidates",
@@ -49,6 +50,15 @@ def program() -> dict[str, str]:
         digest.update(path.read_bytes())
     out = {"planner": metadata.version("planner"), "code_sha256": digest.hexdigest()}
     return out | {name: metadata.version(name) for name in LIBRARIES}
+
+
+def table_hashes(root: Path) -> dict[str, str]:
+    """Hash every file of a cohort's tables, by its name below the cohort's folder."""
+    paths = sorted(path for path in (root / TABLES_FOLDER).rglob("*") if path.is_file())
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in paths
+    }
 
 
 def files_of(case: Case) -> Iterator[tuple[str, Path]]:

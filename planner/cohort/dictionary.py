@@ -26,6 +26,7 @@ OUTCOMES_OF_A_RUN = {
     137: "killed",
 }
 """Exit status to the word for it; 137 is the shell's number for a killed program."""
+KILLED = 137
 FINAL = (0, 3, 4, 5)
 """Statuses that the input itself decides: the same input gives them again."""
 

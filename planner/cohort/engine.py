@@ -22,7 +22,7 @@ from distributed import Client, Future, LocalCluster, as_completed
 from distributed.scheduler import KilledWorker
 
 from planner.cohort.content import program
-from planner.cohort.one import KILLED, run_case
+from planner.cohort.dictionary import KILLED
 from planner.cohort.task import Record, Task
 from planner.errors import ConfigurationError, ServerError
 
@@ -132,7 +132,7 @@ def run_tasks(client: Client, tasks: Iterable[Task], tell: Tell) -> None:
         # The key is seen on the dashboard: it names no case.
         key = "case-" + hashlib.sha256(task.case.id.encode()).hexdigest()[:16]
         under_way[key] = task
-        return client.submit(run_case, task, key=key, pure=False)
+        return client.submit(_run, task, key=key, pure=False)
 
     running = as_completed([submit(task) for task in islice(waiting, WINDOW * workers)])
     for future in running:
@@ -143,6 +143,13 @@ def run_tasks(client: Client, tasks: Iterable[Task], tell: Tell) -> None:
         following = next(waiting, None)
         if following is not None:
             running.add(submit(following))
+
+
+def _run(task: Task) -> Record:
+    # Imported by the workers only: what computes takes half a gigabyte.
+    from planner.cohort.one import run_case
+
+    return run_case(task)
 
 
 def dashboard_of(client: Client) -> str:

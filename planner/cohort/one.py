@@ -7,15 +7,13 @@ is written last: without it a case counts as not done.
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
@@ -28,15 +26,15 @@ from planner import reading
 from planner.cohort.atlas import AtlasMap, map_onto_mean
 from planner.cohort.cases import Case
 from planner.cohort.content import content, program, result_key
-from planner.cohort.dictionary import FINAL
+from planner.cohort.dictionary import FINAL, KILLED
 from planner.cohort.pictures import write_glimpse
+from planner.cohort.records import keep_record, read_record, write_record
 from planner.cohort.rows import best_values, nowhere_rows, plan_rows
 from planner.cohort.task import (
     ATLAS_FILE,
     CASE_FILE,
     LABELS_REFUSED,
     PICTURE_REFUSED,
-    RECORD_VERSION,
     THUMBNAIL,
     TRACE_FILE,
     Record,
@@ -68,7 +66,6 @@ OVERVIEW_PART = 0.48
 """Of the overview: slices and bones, without the paths one by one and their table."""
 LOOK_S = 0.1
 """How often a process looks at how much memory it holds."""
-KILLED = 137
 
 
 def run_case(task: Task) -> Record:
@@ -84,32 +81,6 @@ def run_case(task: Task) -> Record:
     if record.reused:
         timings = dict(record.timings)  # those of when it was computed
     return keep_record(task.folder, replace(record, timings=timings))
-
-
-def read_record(folder: Path) -> Record | None:
-    """Read the record of a case's folder; None where there is none or it is damaged."""
-    try:
-        values = json.loads((folder / CASE_FILE).read_text(encoding="utf-8"))
-        if values.pop("record_version") != RECORD_VERSION:
-            return None
-        values.pop("disclaimer")
-        return Record(**values)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def keep_record(folder: Path, record: Record) -> Record:
-    """Write a record into its folder in one step; what comes back tells whether it is kept."""
-    kept = replace(record, kept=True, reused=False)
-    part = folder / f".{CASE_FILE}.{os.getpid()}.part"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_record(kept, part)
-        part.replace(folder / CASE_FILE)
-    except OSError:
-        part.unlink(missing_ok=True)
-        return replace(record, kept=False)
-    return kept
 
 
 def _guarded(task: Task) -> Record:
@@ -191,7 +162,7 @@ def _with_plan(task: Task, record: Record, plan: Plan, volume: Volume) -> Record
     found = None if plan.entry_map is None else map_onto_mean(plan.entry_map, plan.anatomy)
     if found is not None:
         more[ATLAS_FILE] = partial(AtlasMap.save, found)
-    more[CASE_FILE] = partial(_write_record, record)
+    more[CASE_FILE] = partial(write_record, record)
     try:
         write_plan(plan, volume, folder, True, full_report=False, more=more, known=CASE_FILES)
     except OutputError as error:
@@ -228,19 +199,11 @@ def _written(task: Task, record: Record, more: dict[str, Writer]) -> Record:
     """Write a folder without a plan."""
     try:
         task.folder.parent.mkdir(parents=True, exist_ok=True)
-        writers: dict[str, Writer] = {**more, CASE_FILE: partial(_write_record, record)}
+        writers: dict[str, Writer] = {**more, CASE_FILE: partial(write_record, record)}
         write_folder(task.folder, writers, (*PLAN_FILES, *CASE_FILES), overwrite=True)
     except (OutputError, OSError):
         return replace(record, kept=False)
     return record
-
-
-def _write_record(record: Record, path: Path) -> None:
-    from planner.export.disclaimer import DISCLAIMER
-
-    values = {"record_version": RECORD_VERSION, "disclaimer": DISCLAIMER, **asdict(record)}
-    text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    path.write_text(text, encoding="utf-8")
 
 
 def _shrink(name: str, part: float, path: Path) -> None:

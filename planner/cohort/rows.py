@@ -167,12 +167,13 @@ def _anatomy_row(document: PlanDocument, frame: SacralFrame) -> Row:
     row["hardware"] = any(item.name == "hardware" for item in document.findings)
     row["dysmorphic"] = _noted(document, "dysmorphism")
     row["osteoporotic"] = _noted(document, "density")
-    row |= _spacings(document.anatomy.foramina, frame)
-    return {name: _rounded(value) for name, value in row.items()}
+    return row | _spacings(document.anatomy.foramina, frame)
 
 
-def _noted(document: PlanDocument, name: str) -> bool:
-    return any(item.name == name and item.weight in NOTED for item in document.findings)
+def _noted(document: PlanDocument, name: str) -> bool | None:
+    """Whether a finding asks for attention; None where its rule had nothing to measure."""
+    weights = [item.weight for item in document.findings if item.name == name]
+    return any(weight in NOTED for weight in weights) if weights else None
 
 
 def _spacings(foramina: Sequence[ForamenObject], frame: SacralFrame) -> Row:
@@ -183,7 +184,7 @@ def _spacings(foramina: Sequence[ForamenObject], frame: SacralFrame) -> Row:
         }
         both = len(pair) == 2
         gap = float(np.linalg.norm(pair["left"] - pair["right"])) if both else None
-        row[f"dorsal_spacing_{level.lower()}_mm"] = gap
+        row[f"dorsal_spacing_{level.lower()}_mm"] = _rounded(gap)
     return row
 
 

@@ -195,8 +195,8 @@ def _groupings(table: pd.DataFrame) -> list[tuple[str, Groups]]:
     for column in sorted(name for name in map(str, table) if name.startswith(COVARIATE)):
         title = column.removeprefix(COVARIATE).replace("_", " ")
         groups = _covariate(title, table[column])
-        if len(groups) > 1:
-            out.append((title, groups))
+        if len(groups) > 1 and table[column].notna().any():
+            out.append((title, [*groups, *_rest(table[column], groups)]))
     out.append(("dysmorphism score", _halves(score, DYSMORPHIC_DEG, "deg")))
     out.append(("density of L5", _halves(density, LOW_L5_HU, "HU")))
     sides = table["fracture_left"].fillna(False).astype(int) + table["fracture_right"].fillna(
@@ -204,7 +204,8 @@ def _groupings(table: pd.DataFrame) -> list[tuple[str, Groups]]:
     ).astype(int)
     known = table["fracture_left"].notna()
     words = ("no sign of one", "one ala", "both alae")
-    out.append(("fracture", [(word, known & (sides == n)) for n, word in enumerate(words)]))
+    alae = [(word, known & (sides == n)) for n, word in enumerate(words)]
+    out.append(("fracture", [*alae, ("not known", ~known)]))
     return out
 
 
@@ -235,12 +236,21 @@ def _covariate(title: str, values: pd.Series) -> Groups:
         counts = known.value_counts()
         order = sorted(counts.index[:MOST_GROUPS], key=str)
         return [(_name(value), (values == value).fillna(False)) for value in order]
-    a, b = np.percentile(known.to_numpy(float), [100 / 3, 200 / 3])
+    # Rounded, so that a value that is a third's border is not below it by the last bit.
+    a, b = np.round(np.quantile(known.to_numpy(float), [1 / 3, 2 / 3]), 9)
     return [
         (f"below {a:.4g}", (values < a).fillna(False)),
         (f"{a:.4g} to {b:.4g}", ((values >= a) & (values < b)).fillna(False)),
         (f"{b:.4g} or more", (values >= b).fillna(False)),
     ]
+
+
+def _rest(values: pd.Series, groups: Groups) -> Groups:
+    """Whom no group holds, so that the groups of a covariate are all the patients."""
+    seen = pd.Series(False, index=values.index)
+    for _, mask in groups:
+        seen |= mask
+    return [("any other", values.notna() & ~seen), ("not known", values.isna())]
 
 
 def _name(value: object) -> str:

@@ -17,10 +17,10 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from planner.cohort import figures
-from planner.cohort.associations import associations
+from planner.cohort.association import associations
 from planner.cohort.atlas import gather_atlas
 from planner.cohort.outcomes import before_after, cement, leaks
-from planner.cohort.run import locked, read_run
+from planner.cohort.running import locked, read_run
 from planner.cohort.statistics import (
     JUDGED,
     SPREADS,

@@ -7,7 +7,6 @@ computed them and in whatever order. One part is in memory at a time.
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from planner.cohort.cases import Case
+from planner.cohort.content import TABLES_FOLDER as FOLDER
+from planner.cohort.content import table_hashes
 from planner.cohort.dictionary import COVARIATE, KEYS, TABLES, Column, Kind, dictionary_rows
 from planner.cohort.manifest import OUTCOMES
 from planner.cohort.rows import case_row
@@ -27,7 +28,7 @@ from planner.errors import ConfigurationError, OutputError
 from planner.export.atomic import write_folder
 from planner.export.disclaimer import DISCLAIMER
 
-FOLDER, DICTIONARY = "tables", "dictionary.csv"
+DICTIONARY = "dictionary.csv"
 PART_CASES = 500
 """Cases of one part: some MB of rows."""
 ARROW: dict[Kind, pa.DataType] = {
@@ -77,15 +78,6 @@ def write_tables(
         overwrite=True,
     )
     return table_hashes(root)
-
-
-def table_hashes(root: Path) -> dict[str, str]:
-    """Hash every file of the tables."""
-    paths = sorted(path for path in (root / FOLDER).rglob("*") if path.is_file())
-    return {
-        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in paths
-    }
 
 
 def read_table(root: Path, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -163,20 +155,15 @@ def _rows_of(case: Case, record: Record) -> Iterator[tuple[str, dict[str, Any]]]
 def _write_part(
     name: str, columns: tuple[Column, ...], rows: list[dict[str, Any]], path: Path
 ) -> None:
-    strange = sorted({key for row in rows for key in row} - {column.name for column in columns})
+    known = {column.name for column in columns}
+    strange = sorted({(key, row["case_id"]) for row in rows for key in row if key not in known})
     if strange:
         raise OutputError(
-            f"the table {name} was not written, because rows have columns that its dictionary does "
-            f"not know: {', '.join(strange)}."
+            f"the table {name} was not written, because its dictionary does not know "
+            f"{len({key for key, _ in strange})} columns; the first is {strange[0][0]} of "
+            f"{strange[0][1]}. This is a defect of the program."
         )
-    frame = pd.DataFrame(
-        {
-            column.name: pd.array(
-                [_typed(column, row.get(column.name)) for row in rows], dtype=PANDAS[column.kind]
-            )
-            for column in columns
-        }
-    )
+    frame = pd.DataFrame({column.name: _array(name, column, rows) for column in columns})
     _check(name, columns, frame)
     fields = [
         pa.field(
@@ -191,6 +178,30 @@ def _write_part(
     path.parent.mkdir(exist_ok=True)
     # The frame's own metadata names this machine's pandas, which is no part of the result.
     pq.write_table(table.replace_schema_metadata(schema.metadata), path, compression="zstd")
+
+
+def _array(name: str, column: Column, rows: list[dict[str, Any]]) -> Any:
+    """Return a column's values; OutputError for one that is of another type."""
+    values = [_typed(column, row.get(column.name)) for row in rows]
+    try:
+        return pd.array(values, dtype=PANDAS[column.kind])
+    except (TypeError, ValueError, OverflowError) as error:
+        pairs = zip(values, rows, strict=True)
+        value, row = next((pair for pair in pairs if not _fits(column, pair[0])), (None, rows[0]))
+        kind = column.kind.replace("_", " or ")
+        raise OutputError(
+            f"the table {name} was not written, because a value is of another type than its "
+            f"dictionary says; the first is {column.name} of {row['case_id']}: {value!r} (no "
+            f"{kind}). This is a defect of the program."
+        ) from error
+
+
+def _fits(column: Column, value: Any) -> bool:
+    try:
+        pd.array([value], dtype=PANDAS[column.kind])
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return True
 
 
 def _typed(column: Column, value: Any) -> Any:

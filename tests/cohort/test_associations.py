@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from planner.cohort.associations import MIN_EVENTS, MIN_RANKED, Association, associations
+from planner.cohort.association import MIN_EVENTS, MIN_RANKED, Association, associations
 from tests.support.outcomes import cohort, only
 
 NAN = math.nan

@@ -79,6 +79,11 @@ def test_what_a_spreadsheet_writes(tmp_path: Path) -> None:
     assert (b.subject, b.covariates, b.outcomes) == ("b", {"age": 71.0}, {})
 
 
+def test_blanks_after_commas(tmp_path: Path) -> None:
+    (case,) = read_manifest(table(tmp_path, "subject, ct, sex\na, x y, F\n"))
+    assert (case.ct, case.covariates) == (tmp_path / "x y", {"sex": "F"})
+
+
 def test_a_column_is_of_numbers_only_where_all_known_values_are(tmp_path: Path) -> None:
     text = (
         "subject,ct,age,site,when,score\n"
@@ -268,6 +273,12 @@ def test_reading_what_was_written_gives_equal_cases(tmp_path: Path, cases: list[
     assert str(tmp_path) not in path.read_text(encoding="utf-8")
     write_manifest(again, path)
     assert read_manifest(path) == again
+
+
+def test_blanks_at_the_ends_of_a_path_belong_to_it(tmp_path: Path) -> None:
+    cases = (Case("a", tmp_path / " x "), Case("b", tmp_path / 'a "b", c;\n d'))
+    write_manifest(cases, tmp_path / "cohort.csv")
+    assert read_manifest(tmp_path / "cohort.csv") == cases
 
 
 def test_parquet_gives_the_same_cases_as_csv(tmp_path: Path) -> None:

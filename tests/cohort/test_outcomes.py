@@ -9,7 +9,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from planner.cohort.associations import associations
+from planner.cohort.association import associations
 from planner.cohort.outcomes import (
     before_after,
     cement,

@@ -15,7 +15,7 @@ import pydicom
 import pytest
 
 from planner.cohort.manifest import read_manifest
-from planner.cohort.scan import ScanReport, _years, scan
+from planner.cohort.scanning import ScanReport, _years, scan
 from planner.errors import ConfigurationError, OutputError, UnsuitableCtError
 from planner.geometry.grid import Grid
 from planner.reading import read_ct
@@ -240,7 +240,15 @@ def test_the_series_that_planning_would_choose(heap: Heap) -> None:
     assert read_ct(heap.folder).source.series_instance_uid == "1.2.2"
 
 
-def test_a_series_spread_over_folders_and_one_of_several_stacks(heap: Heap) -> None:
+def test_a_series_spread_over_folders(heap: Heap) -> None:
+    heap.add("s/a", "1.2.3", keep=range(11))
+    heap.add("s/b/c", "1.2.3", keep=range(11, SLICES))
+    (case,) = heap.scan().cases
+    assert case.ct == heap.folder / "s"
+    assert read_ct(case.ct, case.series).grid.shape[2] == SLICES
+
+
+def test_one_of_several_stacks_of_a_series(heap: Heap) -> None:
     """Its label must be the one that planning gives to it in the folder of the manifest."""
     heap.add("s/a", "1.2.3", keep=range(11), ConvolutionKernel="LUNG")
     heap.add("s/b", "1.2.3", keep=range(11, SLICES), ConvolutionKernel="LUNG")
@@ -327,6 +335,7 @@ def test_studies_that_name_nobody(heap: Heap) -> None:
     [
         ("heap-1", False),
         ("DOE_JANE", True),
+        ("scan of doe", True),
         ("x/toy-4711", True),
         ("toy4711", True),
         ("doesburg", False),

@@ -32,13 +32,22 @@ class View:
     """The CT in the sacral frame.
 
     hu: (I, J, K) float32, NOT_IMAGED_HU where the CT ends. fields: clearance fields, whose grid
-    the lattice is. volume: a weak reference to the CT that was resampled.
+    the lattice is. volume, whose: weak references to the CT that was resampled and to its anatomy;
+    by a strong one the cache below would keep every anatomy for good.
     """
 
-    anatomy: Anatomy
+    whose: ref[Anatomy]
     fields: ClearanceFields
     hu: NDArray[np.float32]
     volume: ref[Volume]
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """The anatomy of the view; ReferenceError where it is gone."""
+        found = self.whose()
+        if found is None:
+            raise ReferenceError("the anatomy of this view is gone")
+        return found
 
     @cached_property
     def axes(self) -> tuple[Float, Float, Float]:
@@ -91,7 +100,8 @@ def view_of(anatomy: Anatomy, volume: Volume) -> View:
     if known is None or known.volume() is not volume:
         fields = clearance_fields(anatomy)
         values = resample(volume.values, volume.grid, fields.grid, NOT_IMAGED_HU)
-        known = _CACHE[anatomy] = View(anatomy, fields, np.asarray(values, np.float32), ref(volume))
+        hu = np.asarray(values, np.float32)
+        known = _CACHE[anatomy] = View(ref(anatomy), fields, hu, ref(volume))
     return known
 
 

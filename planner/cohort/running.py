@@ -20,12 +20,17 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from planner.cohort import engine
 from planner.cohort.cases import Case
-from planner.cohort.content import program, result_key, signature
+from planner.cohort.content import (
+    TABLES_FOLDER,
+    files_of,
+    program,
+    result_key,
+    signature,
+    table_hashes,
+)
 from planner.cohort.dictionary import FINAL, OUTCOMES_OF_A_RUN
-from planner.cohort.one import read_record
-from planner.cohort.tables import FOLDER, table_hashes, write_tables
+from planner.cohort.records import keep_record, read_record
 from planner.cohort.task import CASE_FILE, CASES, Record, Task
 from planner.errors import OutputError
 from planner.export.atomic import check_folder, write_file
@@ -228,6 +233,9 @@ def _compute(
     state: _State,
     tell: Callable[..., None],
 ) -> int:
+    # Not needed where nothing is missing, and slow to import.
+    from planner.cohort import engine
+
     if scheduler is not None:
         with engine.joined(scheduler) as client:
             tell(dashboard=engine.dashboard_of(client))
@@ -251,8 +259,6 @@ def _compute(
 
 
 def _bytes(task: Task) -> int:
-    from planner.cohort.content import files_of
-
     total = 0
     for _, path in files_of(task.case):
         try:
@@ -284,8 +290,6 @@ def _teller(state: _State, cases: int, progress: Callable[[Progress], None]) -> 
 
 def _keep(task: Task, record: Record, state: _State) -> None:
     """Write the record of a case whose worker could not."""
-    from planner.cohort.one import keep_record
-
     if not keep_record(task.folder, record).kept:
         state.lost[record.case_id] = record
 
@@ -301,8 +305,10 @@ def _tables(output: Path, tasks: Sequence[Task], state: _State) -> None:
         digest.update(repr((case, stamp, case.id in state.lost)).encode())
     seen = digest.hexdigest()
     mark = output / CASES / ".tabled"
-    if mark.is_file() and mark.read_text() == seen and (output / FOLDER).is_dir():
+    if mark.is_file() and mark.read_text() == seen and (output / TABLES_FOLDER).is_dir():
         return
+    from planner.cohort.tables import write_tables
+
     write_tables(output, cases, partial(_record_for, folders, state.lost))
     if mark.parent.is_dir():
         mark.write_text(seen)

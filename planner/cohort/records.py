@@ -1,0 +1,44 @@
+"""Records of cases on the disk: case.json, written in one step and read with suspicion."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from planner.cohort.task import CASE_FILE, RECORD_VERSION, Record
+from planner.export.disclaimer import DISCLAIMER
+
+
+def read_record(folder: Path) -> Record | None:
+    """Read the record of a case's folder; None where there is none or it is damaged."""
+    try:
+        values = json.loads((folder / CASE_FILE).read_text(encoding="utf-8"))
+        if values.pop("record_version") != RECORD_VERSION:
+            return None
+        values.pop("disclaimer")
+        return Record(**values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def keep_record(folder: Path, record: Record) -> Record:
+    """Write a record into its folder in one step; what comes back tells whether it is kept."""
+    kept = replace(record, kept=True, reused=False)
+    part = folder / f".{CASE_FILE}.{os.getpid()}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_record(kept, part)
+        part.replace(folder / CASE_FILE)
+    except OSError:
+        part.unlink(missing_ok=True)
+        return replace(record, kept=False)
+    return kept
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Write a record to a file."""
+    values = {"record_version": RECORD_VERSION, "disclaimer": DISCLAIMER, **asdict(record)}
+    text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    path.write_text(text, encoding="utf-8")
