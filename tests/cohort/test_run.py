@@ -6,8 +6,7 @@ import gc
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,31 +32,6 @@ from planner.model.volume import Volume
 from tests.support.cheap_case import write_cheap_case
 
 QUICK = Configuration(top=1, techniques=("short_axis",))  # type: ignore[arg-type]
-
-
-@pytest.fixture(scope="module")
-def ct(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return write_cheap_case(tmp_path_factory.mktemp("cheap") / "a")
-
-
-@pytest.fixture
-def serial(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Run tasks in this process; yields the names of those computed."""
-    computed: list[str] = []
-
-    @contextmanager
-    def nobody(*_: Any) -> Iterator[None]:
-        yield None
-
-    def one_by_one(_client: Any, tasks: Any, tell: Callable[..., None]) -> None:
-        for task in tasks:
-            computed.append(task.case.id)
-            tell(task, run_case(task))
-
-    monkeypatch.setattr(engine, "local", nobody)
-    monkeypatch.setattr(engine, "dashboard_of", lambda _client: "")
-    monkeypatch.setattr(engine, "run_tasks", one_by_one)
-    return computed
 
 
 def case(name: str, ct: tuple[Path, Path], **more: Any) -> Case:
