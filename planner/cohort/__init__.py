@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from planner.cohort.cases import Case
     from planner.cohort.manifest import read_manifest, write_manifest
     from planner.cohort.outcomes import before_after, cement, leaks
-    from planner.cohort.running import Progress, RunReport, read_run, run
+    from planner.cohort.root import read_run
+    from planner.cohort.running import Progress, RunReport, run
     from planner.cohort.scanning import scan
     from planner.cohort.statistics import feasibility_rows, patients_of
     from planner.cohort.summary import summarize
@@ -33,7 +34,7 @@ _PLACES = {
     "write_manifest": "manifest",
     "scan": "scanning",
     "run": "running",
-    "read_run": "running",
+    "read_run": "root",
     "Progress": "running",
     "RunReport": "running",
     "simulate": "virtual",

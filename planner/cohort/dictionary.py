@@ -63,7 +63,7 @@ def _deg(name: str, definition: str, source: str = "") -> Column:
 
 
 def _hu(name: str, definition: str, source: str = "") -> Column:
-    return Column(name, "number", definition, "HU", -1100, 32000, source=source)
+    return Column(name, "number", definition, "HU", source=source)
 
 
 def _part(name: str, definition: str) -> Column:
@@ -108,7 +108,7 @@ TRAJECTORIES = (
     _mm("needle_diameter_mm", "Outer diameter of the needle.", 0),
     Column("skin_in_view", "whole", "1 where the CT shows the skin behind the path.", low=0),
     *(
-        _mm(f"{point}_{axis}_lps_mm", f"{words}, patient LPS.", -5000, 5000)
+        Column(f"{point}_{axis}_lps_mm", "number", f"{words}, patient LPS.", "mm")
         for point, words in (
             ("skin_entry", "Skin entry"),
             ("bone_entry", "Entry into bone"),

@@ -1,16 +1,18 @@
 """Running many cases: dask.distributed, on this machine or on a cluster of the user's.
 
 Whether the scheduler is ours or the user's makes one difference only: ours is started here, sized
-to what the cases were measured to need. A window of cases is under way at a time, so that memory
-does not grow with their number; a case whose worker is killed is tried once more elsewhere and then
-told as killed.
+to what the cases were measured to need. As many cases are under way as there are workers, so that
+memory does not grow with their number; a case whose worker is killed is tried once more elsewhere
+and then told as killed.
 """
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
+import concurrent.futures
 import logging
 import os
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from itertools import islice
 
 import dask
 import psutil
-from distributed import Client, Future, LocalCluster, as_completed
+from distributed import Client, Future, LocalCluster, wait
 from distributed.scheduler import KilledWorker
 
 from planner.cohort.content import program
@@ -26,8 +28,8 @@ from planner.cohort.dictionary import KILLED
 from planner.cohort.task import Record, Task
 from planner.errors import ConfigurationError, ServerError
 
-WINDOW = 3
-"""Cases under way for each worker: one computed, the next ones waiting beside it."""
+LOOK_S, MOST_LOOKS = 20, 3
+"""So often it is looked whether there are workers, and so often in vain before the run ends."""
 SPARE = 0.85
 """Part of the free memory that cases may fill."""
 MARGIN = 1.3
@@ -36,6 +38,8 @@ FIRST_NEED_MB = 3000.0
 """Of a case before any was measured: 1.8 to 2.6 GB were measured for CTs of 15 to 40 million
 voxels."""
 PATIENCE_S = 60
+GONE = (OSError, asyncio.CancelledError, concurrent.futures.CancelledError)
+"""How dask tells that its scheduler is away."""
 Tell = Callable[[Task, Record], None]
 
 
@@ -109,10 +113,11 @@ def joined(address: str) -> Iterator[Client]:
     quiet()
     try:
         client = Client(address, timeout=PATIENCE_S)
-    except (OSError, TimeoutError, ValueError) as error:
+    except (OSError, TimeoutError, ValueError, TypeError, RuntimeError) as error:
         raise ServerError(
             f"no scheduler of dask answers at {address} ({type(error).__name__}). Check that "
-            "`dask scheduler` runs there, and that its version is the same as here."
+            "`dask scheduler` runs there, that its version is the same as here, and, for tls://, "
+            "that dask's own configuration names the certificates."
         ) from error
     with client:
         _check_workers(client, address)
@@ -122,27 +127,54 @@ def joined(address: str) -> Iterator[Client]:
 def run_tasks(client: Client, tasks: Iterable[Task], tell: Tell) -> None:
     """Run every task, as workers are free; tell: called with each and its record.
 
-    Raises ServerError where the scheduler goes away; what was told until then is done.
+    A worker is given one case at a time: were others waiting beside one that kills it, they would
+    be counted as killed as well. Raises ServerError where the scheduler or all of its workers go
+    away; what was told until then is done.
     """
     waiting = iter(tasks)
-    workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-    under_way: dict[str, Task] = {}
+    under_way: dict[Future[Record], Task] = {}
+    # Keys are seen on the dashboard and shared by all clients of a scheduler: they name no case,
+    # and are this run's own.
+    mine, seen, alone = secrets.token_hex(8), 0, 0
+    while True:
+        free = max(1, _workers(client)) - len(under_way)
+        for task in islice(waiting, max(0, free)):
+            seen += 1
+            key = f"case-{mine}-{seen}"
+            under_way[client.submit(_run, task, key=key, pure=False)] = task
+        if not under_way:
+            return
+        try:
+            done = wait(list(under_way), timeout=LOOK_S, return_when="FIRST_COMPLETED").done
+        except TimeoutError:
+            alone = 0 if _workers(client) else alone + 1
+            if alone >= MOST_LOOKS:
+                raise ServerError(
+                    f"no worker is left for {MOST_LOOKS * LOOK_S} s. Start them again and run the "
+                    "same command: what was done until then is kept."
+                ) from None
+            continue
+        except GONE as error:
+            raise _gone() from error
+        for future in done:
+            task = under_way.pop(future)
+            record = _record_of(future, task)
+            future.release()
+            tell(task, record)
 
-    def submit(task: Task) -> Future[Record]:
-        # The key is seen on the dashboard: it names no case.
-        key = "case-" + hashlib.sha256(task.case.id.encode()).hexdigest()[:16]
-        under_way[key] = task
-        return client.submit(_run, task, key=key, pure=False)
 
-    running = as_completed([submit(task) for task in islice(waiting, WINDOW * workers)])
-    for future in running:
-        task = under_way.pop(future.key)
-        record = _record_of(future, task)
-        future.release()
-        tell(task, record)
-        following = next(waiting, None)
-        if following is not None:
-            running.add(submit(following))
+def _workers(client: Client) -> int:
+    try:
+        return len(client.scheduler_info(n_workers=-1)["workers"])
+    except (TimeoutError, *GONE) as error:
+        raise _gone() from error
+
+
+def _gone() -> ServerError:
+    return ServerError(
+        "the scheduler went away, or dropped what it was given. What was done until then is kept: "
+        "run the same command again."
+    )
 
 
 def _run(task: Task) -> Record:
@@ -169,10 +201,7 @@ def _record_of(future: Future[Record], task: Task) -> Record:
         assert isinstance(result, Record)
         return result
     if future.status in ("cancelled", "lost"):
-        raise ServerError(
-            "the scheduler went away, or dropped what it was given. What was done until then is "
-            "kept: run the same command again."
-        )
+        raise _gone()
     error = future.exception()
     killed = isinstance(error, KilledWorker)
     words = (

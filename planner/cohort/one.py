@@ -8,11 +8,12 @@ is written last: without it a case counts as not done.
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,11 +26,12 @@ from PIL import Image
 from planner import reading
 from planner.cohort.atlas import AtlasMap, map_onto_mean
 from planner.cohort.cases import Case
-from planner.cohort.content import content, program, result_key
+from planner.cohort.content import content, files_of, program, result_key
 from planner.cohort.dictionary import FINAL, KILLED
 from planner.cohort.pictures import write_glimpse
-from planner.cohort.records import keep_record, read_record, write_record
+from planner.cohort.records import keep_record, read_record, stands, write_record
 from planner.cohort.rows import best_values, nowhere_rows, plan_rows
+from planner.cohort.tables import check_record
 from planner.cohort.task import (
     ATLAS_FILE,
     CASE_FILE,
@@ -52,6 +54,7 @@ from planner.export.overview import FILE_NAME as OVERVIEW_FILE
 from planner.export.plan_folder import PLAN_FILES, write_plan
 from planner.export.plan_json import plan_document
 from planner.export.rejected import draw_rejected
+from planner.export.revision import keep_reviewed
 from planner.export.segmentation_nrrd import write_segmentation
 from planner.model.plan import Plan
 from planner.model.volume import Volume
@@ -62,6 +65,7 @@ CASE_FILES = (THUMBNAIL, ATLAS_FILE, TRACE_FILE, LABELS_REFUSED, PICTURE_REFUSED
 STAGES = ("read", "anatomy", "findings", "candidates", "score")
 """Stages whose time is kept."""
 THUMBNAIL_PIXELS = (640, 640)
+LONGEST_REASON = 4000
 OVERVIEW_PART = 0.48
 """Of the overview: slices and bones, without the paths one by one and their table."""
 LOOK_S = 0.1
@@ -71,6 +75,7 @@ LOOK_S = 0.1
 def run_case(task: Task) -> Record:
     """Plan one case and write its folder; a fault becomes the record's status and reason."""
     started = time.perf_counter()
+    _sweep(task.folder)
     with _watched() as peak:
         record = _guarded(task)
     timings = {
@@ -80,7 +85,8 @@ def run_case(task: Task) -> Record:
     }
     if record.reused:
         timings = dict(record.timings)  # those of when it was computed
-    return keep_record(task.folder, replace(record, timings=timings))
+    kept = keep_record(task.folder, replace(record, timings=timings))
+    return replace(kept, reused=record.reused)
 
 
 def _guarded(task: Task) -> Record:
@@ -97,7 +103,7 @@ def _guarded(task: Task) -> Record:
             empty, input_sha256=seen, result_key=key, timings={"input_mb": round(size / 1e6, 2)}
         )
         before = read_record(task.folder)
-        if before is not None and before.result_key == key and before.status in FINAL:
+        if before is not None and stands(before, task.folder, key):
             return replace(before, signature=task.signature, reused=True)
         return _planned(task, empty)
     except PlannerError as error:
@@ -107,7 +113,11 @@ def _guarded(task: Task) -> Record:
     except Exception as error:
         # A defect of the program in one case must not end the others; it is told with its trace.
         record = replace(empty, status=1, reason=f"{type(error).__name__}: {_told(task, error)}")
-        return _written(task, record, {TRACE_FILE: partial(_write_trace, _trace(task))})
+        trace = _trace(task)
+        with suppress(OSError):
+            task.folder.mkdir(parents=True, exist_ok=True)
+            (task.folder / TRACE_FILE).write_text(trace, encoding="utf-8")
+        return record
 
 
 def _input(task: Task) -> tuple[str, int]:
@@ -134,9 +144,7 @@ def _planned(task: Task, record: Record) -> Record:
     document = plan_document(plan)
     rows: dict[str, Any] = dict(plan_rows(document))
     if truth is not None:
-        from planner.cohort.virtual import truth_rows
-
-        rows |= truth_rows(plan, truth, task.draws)
+        rows |= _truth(plan, truth, task.draws)
     timings = {f"{name}_s": round(plan.timings_s[name], 3) for name in STAGES}
     record = replace(
         record,
@@ -145,7 +153,21 @@ def _planned(task: Task, record: Record) -> Record:
         rows=rows,
         timings={**record.timings, **timings},
     )
+    try:
+        check_record(task.case, record)
+    except OutputError as error:
+        raise RuntimeError(f"the plan's figures cannot be: {error}") from error
     return _with_plan(task, record, plan, volume)
+
+
+def _truth(plan: Plan, truth: Any, draws: int) -> dict[str, Any]:
+    from planner.cohort.virtual import truth_rows
+
+    try:
+        return truth_rows(plan, truth, draws)
+    except PlannerError as error:
+        # The plan stands; that its truth cannot be measured is our fault, not the phantom's.
+        raise RuntimeError(f"the truth of the phantom could not be measured: {error}") from error
 
 
 def _phantom(task: Task, folder: Path) -> tuple[Case, Any]:
@@ -163,6 +185,9 @@ def _with_plan(task: Task, record: Record, plan: Plan, volume: Volume) -> Record
     if found is not None:
         more[ATLAS_FILE] = partial(AtlasMap.save, found)
     more[CASE_FILE] = partial(write_record, record)
+    # Were it interrupted, the old record must not stand beside the new plan.
+    with suppress(OSError):
+        (folder / CASE_FILE).unlink(missing_ok=True)
     try:
         write_plan(plan, volume, folder, True, full_report=False, more=more, known=CASE_FILES)
     except OutputError as error:
@@ -173,6 +198,9 @@ def _with_plan(task: Task, record: Record, plan: Plan, volume: Volume) -> Record
 def _failed(task: Task, record: Record, error: PlannerError) -> Record:
     rows = nowhere_rows(task.configuration) if isinstance(error, NoTrajectoryError) else {}
     record = replace(record, status=error.exit_status, reason=_told(task, error), rows=rows)
+    if record.status not in FINAL or (task.phantom is None and not task.case.ct.exists()):
+        # A share that is not mounted, a full disk: no reason to throw an earlier plan away.
+        return keep_record(task.folder, record)
     more: dict[str, Writer] = {}
     if isinstance(error, UntrustedAnatomyError) and error.rejected is not None:
         found = error.rejected
@@ -196,9 +224,10 @@ def _glimpse(case: Case) -> dict[str, Writer]:
 
 
 def _written(task: Task, record: Record, more: dict[str, Writer]) -> Record:
-    """Write a folder without a plan."""
+    """Write a folder without a plan; a review that lies in it is kept."""
     try:
         task.folder.parent.mkdir(parents=True, exist_ok=True)
+        keep_reviewed(task.folder)
         writers: dict[str, Writer] = {**more, CASE_FILE: partial(write_record, record)}
         write_folder(task.folder, writers, (*PLAN_FILES, *CASE_FILES), overwrite=True)
     except (OutputError, OSError):
@@ -214,24 +243,35 @@ def _shrink(name: str, part: float, path: Path) -> None:
         small.save(path, "JPEG", quality=80)
 
 
-def _write_trace(text: str, path: Path) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
 def _trace(task: Task) -> str:
     return _without_paths(task.case, traceback.format_exc())
 
 
 def _told(task: Task, error: BaseException) -> str:
-    return _without_paths(task.case, " ".join(str(error).split()))
+    return " ".join(_without_paths(task.case, str(error)).split())[:LONGEST_REASON]
 
 
 def _without_paths(case: Case, text: str) -> str:
     """Take out where the input lies: such paths may name the patient."""
     for role, path in (("ct", case.ct), ("anatomy", case.anatomy), ("target", case.target)):
         for each in () if path is None else (path, path.resolve()):
-            text = re.sub(re.escape(str(each)) + r"(?![\w.-])", f"<{role}>", text)
-    return text
+            text = re.sub(re.escape(str(each)) + r"(?![\w-]|\.\w)", f"<{role}>", text)
+    for number, (_, path) in enumerate(files_of(case), start=1):
+        if len(path.name) > 2 and path.name in text:
+            text = text.replace(path.name, f"<file {number}>")
+    # Half of a letter, as some file systems hand out, is no text that can be written.
+    return text.encode("utf-8", "replace").decode()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what writers that were killed left of this case."""
+    for place in (folder.parent.glob(f".{folder.name}.*.part"), folder.glob(".*.part")):
+        for path in place:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    path.unlink()
 
 
 @contextmanager

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from planner.cohort.dictionary import FINAL
 from planner.cohort.task import CASE_FILE, RECORD_VERSION, Record
 from planner.export.disclaimer import DISCLAIMER
+from planner.export.plan_json import FILE_NAME as PLAN_FILE
 
 
 def read_record(folder: Path) -> Record | None:
@@ -18,9 +21,30 @@ def read_record(folder: Path) -> Record | None:
         if values.pop("record_version") != RECORD_VERSION:
             return None
         values.pop("disclaimer")
-        return Record(**values)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        record = Record(**values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+    return record if _is_sound(record) else None
+
+
+def _is_sound(record: Record) -> bool:
+    texts = (record.case_id, record.reason, record.result_key, record.input_sha256)
+    parts = (record.values, record.rows, record.timings)
+    return (
+        all(isinstance(text, str) for text in (*texts, record.signature))
+        and isinstance(record.status, int)
+        and all(isinstance(part, dict) for part in parts)
+        and all(
+            isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+            for rows in record.rows.values()
+        )
+    )
+
+
+def stands(record: Record, folder: Path, key: str) -> bool:
+    """Tell whether a record is that of a key, and final, and still has its plan beside it."""
+    whole = record.status != 0 or (folder / PLAN_FILE).is_file()
+    return record.result_key == key and record.status in FINAL and whole
 
 
 def keep_record(folder: Path, record: Record) -> Record:
@@ -31,8 +55,9 @@ def keep_record(folder: Path, record: Record) -> Record:
         folder.mkdir(parents=True, exist_ok=True)
         write_record(kept, part)
         part.replace(folder / CASE_FILE)
-    except OSError:
-        part.unlink(missing_ok=True)
+    except (OSError, ValueError):
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         return replace(record, kept=False)
     return kept
 

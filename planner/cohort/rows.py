@@ -161,7 +161,8 @@ def _anatomy_row(document: PlanDocument, frame: SacralFrame) -> Row:
             for finding in document.findings
         )
     shape = measures.get("dysmorphism", {})
-    row["largest_score_deg"] = shape.get("largest_score_deg")
+    # 0 where no axis of an ala was found to measure it by.
+    row["largest_score_deg"] = shape.get("largest_score_deg") or None
     row["transsacral_corridor_mm"] = shape.get("transsacral_corridor_mm")
     row["foramen_pairs_count"] = measures.get("s1_numbering", {}).get("foramen_pairs_count")
     row["hardware"] = any(item.name == "hardware" for item in document.findings)

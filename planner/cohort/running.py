@@ -10,15 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from planner.cohort.cases import Case
 from planner.cohort.content import (
@@ -29,16 +26,15 @@ from planner.cohort.content import (
     signature,
     table_hashes,
 )
-from planner.cohort.dictionary import FINAL, OUTCOMES_OF_A_RUN
-from planner.cohort.records import keep_record, read_record
+from planner.cohort.dictionary import OUTCOMES_OF_A_RUN, dictionary_rows
+from planner.cohort.records import keep_record, read_record, stands
+from planner.cohort.root import RUN_FILE, RUN_VERSION, check_root, lies_below, locked, read_run
 from planner.cohort.task import CASE_FILE, CASES, Record, Task
 from planner.errors import OutputError
-from planner.export.atomic import check_folder, write_file
+from planner.export.atomic import write_file
 from planner.export.disclaimer import DISCLAIMER
 from planner.model.configuration import Configuration
 
-RUN_FILE, LOCK_FILE = "run.json", ".run.lock"
-RUN_VERSION = 1
 MOST_RUNS = 200
 """So many runs are remembered in run.json."""
 
@@ -79,12 +75,14 @@ class _State:
 
     status: dict[str, int] = field(default_factory=dict)
     """Of the cases whose record is of this input, program and configuration."""
+    keys: dict[str, str] = field(default_factory=dict)
     need_mb: float = 0.0
     lost: dict[str, Record] = field(default_factory=dict)
     computed: int = 0
 
     def note(self, record: Record) -> None:
         self.status[record.case_id] = record.status
+        self.keys[record.case_id] = record.result_key
         self.note_need(record)
 
     def note_need(self, record: Record) -> None:
@@ -110,7 +108,12 @@ def run(
     written; ServerError and ConfigurationError for the scheduler.
     """
     chosen = configuration or Configuration()
-    check_root(output, [case.ct for case in cases])
+    check_root(output, [path for case in cases for path in (case.ct, case.anatomy, case.target)])
+    if manifest and Path(manifest).is_dir() and lies_below(output, Path(manifest)):
+        raise OutputError(
+            f"the output folder {output} lies inside the folder of subjects {manifest}, and would "
+            "be taken for one of them. Choose a folder outside it."
+        )
     with locked(output):
         tasks = [Task(case, chosen, output.resolve(), signature(case), program()) for case in cases]
         return compute(output, tasks, scheduler, workers, manifest, progress)
@@ -143,67 +146,13 @@ def compute(
         output,
         len(tasks),
         state.computed,
-        len(tasks) - len(missing),
+        len(tasks) - state.computed,
         dict(sorted(outcomes.items())),
         tuple(state.lost.values()),
         (datetime.now(UTC) - started).total_seconds(),
         used,
         state.need_mb,
     )
-
-
-def check_root(output: Path, inputs: Sequence[Path]) -> None:
-    """Refuse a folder that is no cohort's, or that lies among the images (OutputError)."""
-    if (output / RUN_FILE).is_file():
-        _check_version(output)
-    elif output.is_dir() and not (set(output.iterdir()) - {output / LOCK_FILE, output / CASES}):
-        pass  # a run that was stopped before it wrote anything
-    else:
-        check_folder(output, overwrite=False)
-    here = output.resolve()
-    for path in inputs:
-        if path.is_dir() and here.is_relative_to(path.resolve()):
-            raise OutputError(
-                f"the output folder {output} lies inside the folder of a CT; results are never "
-                "written among the images. Choose a folder outside it."
-            )
-
-
-@contextmanager
-def locked(output: Path) -> Iterator[None]:
-    """Hold a cohort's folder; raises OutputError where another run holds it.
-
-    The system takes the lock back from a program that was killed.
-    """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(output / LOCK_FILE)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise OutputError(
-            f"another run is at work in {output}. Wait until it ends, or choose another folder."
-        ) from error
-    except OSError as error:
-        raise OutputError(
-            f"{output} cannot be written to ({error.strerror}). Choose another output, or change "
-            "its permissions."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def read_run(root: Path) -> dict[str, Any]:
-    """Read run.json of a cohort (OutputError where it is none)."""
-    try:
-        values = json.loads((Path(root) / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise OutputError(
-            f"{root} is no cohort's folder: {RUN_FILE} cannot be read there. Give the folder that "
-            "`planner cohort run` wrote."
-        ) from error
-    return dict(values)
 
 
 def record_folders(root: Path, cases: Sequence[str]) -> dict[str, Path]:
@@ -220,7 +169,9 @@ def _is_done(task: Task, state: _State) -> bool:
     same_input = record.signature == task.signature
     state.note_need(record)
     key = result_key(record.input_sha256, task.configuration)
-    if not (same_input and record.result_key == key and record.status in FINAL):
+    # A CT that is not there may be on a share that will be mounted again.
+    absent = task.phantom is None and record.status != 0 and not task.case.ct.exists()
+    if absent or not same_input or not stands(record, task.folder, key):
         return False
     state.note(record)
     return True
@@ -278,7 +229,7 @@ def _teller(state: _State, cases: int, progress: Callable[[Progress], None]) -> 
             now = replace(now, dashboard=dashboard)
         if task is not None and record is not None:
             state.note(record)
-            state.computed += 1
+            state.computed += not record.reused
             if not record.kept:
                 _keep(task, record, state)
             failed = now.failures + (record.status != 0)
@@ -305,18 +256,32 @@ def _tables(output: Path, tasks: Sequence[Task], state: _State) -> None:
         digest.update(repr((case, stamp, case.id in state.lost)).encode())
     seen = digest.hexdigest()
     mark = output / CASES / ".tabled"
-    if mark.is_file() and mark.read_text() == seen and (output / TABLES_FOLDER).is_dir():
+    if _read_mark(mark) == _mark(seen, output) and (output / TABLES_FOLDER).is_dir():
         return
     from planner.cohort.tables import write_tables
 
-    write_tables(output, cases, partial(_record_for, folders, state.lost))
-    if mark.parent.is_dir():
-        mark.write_text(seen)
+    write_tables(output, cases, partial(_record_for, folders, state))
+    write_file(mark, partial(_write_text, _mark(seen, output)))
 
 
-def _record_for(folders: Mapping[str, Path], lost: Mapping[str, Record], name: str) -> Record:
-    record = lost.get(name) or read_record(folders.get(name, Path()))
-    return record or Record(name, 1, "its record is gone or damaged; run again.")
+def _mark(seen: str, output: Path) -> str:
+    """What the tables were made of and by, and what they are."""
+    parts = [seen, dictionary_rows(), table_hashes(output)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _read_mark(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
+
+
+def _record_for(folders: Mapping[str, Path], state: _State, name: str) -> Record:
+    record = state.lost.get(name) or read_record(folders.get(name, Path()))
+    if record is None or record.result_key != state.keys.get(name):
+        return Record(name, 1, "its record is gone, damaged, or of another run; run again.")
+    return record
 
 
 def _write_run(
@@ -328,7 +293,7 @@ def _write_run(
     workers: int | None,
 ) -> None:
     """Write run.json; workers: None while the run goes on."""
-    before = read_run(output).get("runs", []) if (output / RUN_FILE).is_file() else []
+    before = _runs_before(output)
     if workers is not None and before and before[-1].get("ended") is None:
         before = before[:-1]
     this = {
@@ -355,17 +320,15 @@ def _write_run(
     write_file(output / RUN_FILE, partial(_write_text, text))
 
 
+def _runs_before(output: Path) -> list[Any]:
+    try:
+        return list(read_run(output)["runs"])
+    except OutputError:
+        return []  # there was none, or it was damaged
+
+
 def _write_text(text: str, path: Path) -> None:
     path.write_text(text, encoding="utf-8")
-
-
-def _check_version(output: Path) -> None:
-    found = read_run(output).get("run_version")
-    if found != RUN_VERSION:
-        raise OutputError(
-            f"{output} was written by another version of this program ({RUN_FILE} says {found}, "
-            f"expected {RUN_VERSION}). Choose another folder."
-        )
 
 
 def _silent(_progress: Progress) -> None:

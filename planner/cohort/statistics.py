@@ -1,12 +1,14 @@
 """Figures of a cohort: what is feasible, how it is spread, and by whom.
 
-Patients are counted, not CTs: of a subject with several sessions the first counts. A CT that could
+Patients are counted, not CTs: of a subject with several sessions the first that could be judged
+counts. A CT that could
 not be read or whose anatomy was not trusted says nothing of feasibility and is left out of the
 shares; a CT on which no path keeps the limits counts as not feasible.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -101,8 +103,8 @@ class FeasibleRow:
 class GroupRow:
     """One group of patients: the room and the risk of each one's best path.
 
-    room: largest clearance over techniques and sides. risk: breach probability of rank 1. wide:
-    patients with at least the largest of LIMITS_MM.
+    room: largest clearance over techniques and sides, of those who have a path. risk: breach
+    probability of rank 1, percent. wide: patients with at least the largest of LIMITS_MM, of all.
     """
 
     by: str
@@ -113,9 +115,19 @@ class GroupRow:
 
 
 def patients_of(cases: pd.DataFrame) -> pd.DataFrame:
-    """One row per subject: the first session."""
-    ordered = cases.sort_values("case_id", kind="stable")
-    return ordered.drop_duplicates("subject", keep="first")
+    """One row per subject: the first session that could be judged, else the first.
+
+    Numbers in the names of sessions count as numbers: ses-2 comes before ses-10.
+    """
+    order = cases.assign(
+        _unknown=~cases["outcome"].isin(JUDGED),
+        _session=cases["session"].fillna("").map(_natural),
+    ).sort_values(["subject", "_unknown", "_session"], kind="stable")
+    return order.drop_duplicates("subject", keep="first").drop(columns=["_unknown", "_session"])
+
+
+def _natural(name: str) -> str:
+    return re.sub(r"\d+", lambda found: found[0].zfill(12), name)
 
 
 def feasibility_rows(patients: pd.DataFrame, feasibility: pd.DataFrame) -> list[FeasibleRow]:
@@ -181,7 +193,7 @@ def group_rows(
             if not len(part):
                 continue
             wide = Share(int((part["room"] >= LIMITS_MM[-1]).sum()), len(part))
-            risk = Quartiles.of(part["best_breach_probability"])
+            risk = Quartiles.of(100.0 * part["best_breach_probability"])
             out.append(GroupRow(name, group, Quartiles.of(part["room"]), risk, wide))
     return out
 
@@ -203,7 +215,7 @@ def _groupings(table: pd.DataFrame) -> list[tuple[str, Groups]]:
         False
     ).astype(int)
     known = table["fracture_left"].notna()
-    words = ("no sign of one", "one ala", "both alae")
+    words = ("no sign found", "one ala", "both alae")
     alae = [(word, known & (sides == n)) for n, word in enumerate(words)]
     out.append(("fracture", [*alae, ("not known", ~known)]))
     return out
@@ -223,9 +235,9 @@ def _halves(values: pd.Series, limit: float, unit: str) -> Groups:
 def _covariate(title: str, values: pd.Series) -> Groups:
     """Words one by one (the most frequent ones), ages by band, other numbers by their tertiles."""
     known = values.dropna()
-    if title == "age" and pd.api.types.is_numeric_dtype(values):
+    if title.lower() == "age" and pd.api.types.is_numeric_dtype(values):
         bands = [
-            (f"{low:g} to {high:g}" if high < 150 else f"{low:g} or more", low, high)
+            (f"{low:g} to under {high:g}" if high < 150 else f"{low:g} or more", low, high)
             for low, high in AGES
         ]
         return [

@@ -20,7 +20,7 @@ from planner.cohort import figures
 from planner.cohort.association import associations
 from planner.cohort.atlas import gather_atlas
 from planner.cohort.outcomes import before_after, cement, leaks
-from planner.cohort.running import locked, read_run
+from planner.cohort.root import locked, read_run
 from planner.cohort.statistics import (
     JUDGED,
     SPREADS,
@@ -40,6 +40,7 @@ from planner.export.atomic import check_file, write_file
 from planner.export.disclaimer import DISCLAIMER
 
 FILE_NAME = "summary.html"
+TITLE = "<title>Sacroplasty cohort</title>"
 MOST_PICTURES = 200
 """Thumbnails in the file, flagged cases first: some 30 kB each."""
 FEW = 30
@@ -63,11 +64,22 @@ def summarize(root: Path, output: Path | None = None) -> Path:
     """
     target = root / FILE_NAME if output is None else output
     read_run(root)
-    check_file(target, overwrite=True)
-    with locked(root):
-        text = summary_text(root)
-    write_file(target, partial(_write_text, text))
+    check_file(target, overwrite=_is_ours(target))
+    if target.parent.resolve() == root.resolve():
+        with locked(root):
+            write_file(target, partial(_write_text, summary_text(root)))
+    else:  # the cohort may lie where nothing can be written
+        write_file(target, partial(_write_text, summary_text(root)))
     return target
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell whether a file may be replaced: nobody else's is."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return TITLE in file.read(2000)
+    except (OSError, ValueError):
+        return False
 
 
 def summary_text(root: Path) -> str:
@@ -79,7 +91,9 @@ def summary_text(root: Path) -> str:
     anatomy = read_table(root, "anatomy")
     paths = best_paths(read_table(root, "trajectories"), patients)
     rows = feasibility_rows(patients, feasibility)
-    atlas, unread = gather_atlas(_atlas_files(root, patients))
+    files = _atlas_files(root, patients)
+    atlas, unread = gather_atlas(files)
+    unread += int((patients["outcome"] == "planned").sum()) - len(files)
     values = {
         "disclaimer": DISCLAIMER,
         "facts": _facts(told, cases, patients),
@@ -120,7 +134,10 @@ def _facts(
         ("Manifest", str(told["manifest"])),
         ("CTs", f"{len(cases)} in the tables, of {told['cases']} in the manifest"),
         ("Outcomes", outcomes),
-        ("Patients", f"{len(patients)} (of a patient with several CTs the first counts)"),
+        (
+            "Patients",
+            f"{len(patients)} (of several CTs of one the first that could be judged)",
+        ),
         ("Needle", str(configuration.get("needle", ""))),
         ("Placement error", str(configuration.get("placement_error_preset", ""))),
         (
@@ -155,7 +172,16 @@ def _warnings(
             "of the segmentation, which flatters it."
         )
     if unread:
-        out.append(f"The maps of {unread} patients could not be read; the atlas lacks them.")
+        out.append(
+            f"The atlas lacks {unread} planned patients: their map could not be read, or too few "
+            "foramina were found to place it."
+        )
+    nowhere = int((patients["outcome"] == "no_trajectory").sum())
+    if nowhere:
+        out.append(
+            f"{nowhere} patients without any path count as not feasible, but are in neither the "
+            "atlas nor the distributions, and as not known in groups by anatomy."
+        )
     return out
 
 
@@ -181,6 +207,7 @@ def _accuracy(root: Path) -> dict[str, Any] | None:
         over = paths[f"over_claim_{name}_mm"].dropna()
         q = over.quantile([0.5, 0.95, 1.0]).tolist() if len(over) else [math.nan] * 3
         claims.append((name, len(over), *q))
+    paths = paths.dropna(subset=["predicted_breach", "true_breach"])
     if not len(paths):
         return {"levels": levels, "claims": [], "calibration": None, "picture": ""}
     found = calibration(
@@ -268,7 +295,9 @@ def _share(share: Share) -> str:
     if not share.of:
         return "–"
     low, high = share.interval
-    return f"{share.percent:.0f} % ({low:.0f}–{high:.0f})"
+    # 199 of 200 are not all of them, and 1 of 300 is not none.
+    digits = 1 if 0 < share.count < share.of and not 1 <= share.percent <= 99 else 0
+    return f"{share.percent:.{digits}f} % ({low:.0f}–{high:.0f})"
 
 
 def _quartiles(found: Quartiles, digits: int = 1) -> str:

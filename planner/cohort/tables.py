@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pandera.pandas as pa_check
 import pyarrow as pa
@@ -152,9 +153,21 @@ def _rows_of(case: Case, record: Record) -> Iterator[tuple[str, dict[str, Any]]]
             yield name, {"case_id": case.id, **row}
 
 
-def _write_part(
-    name: str, columns: tuple[Column, ...], rows: list[dict[str, Any]], path: Path
-) -> None:
+def check_record(case: Case, record: Record) -> None:
+    """Hold a record's rows against the dictionary, so that one odd case cannot keep all others
+    from the tables (OutputError)."""
+    plain = Case(case.subject, case.ct, case.session)
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for name, row in _rows_of(plain, record):
+        rows.setdefault(name, []).append(row)
+    for name, values in rows.items():
+        if name not in TABLES:
+            raise OutputError(f"there is no table {name} for {len(values)} rows of {case.id}.")
+        _frame(name, TABLES[name], values)
+
+
+def _frame(name: str, columns: tuple[Column, ...], rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Make a part of a table; OutputError where its dictionary does not allow it."""
     known = {column.name for column in columns}
     strange = sorted({(key, row["case_id"]) for row in rows for key in row if key not in known})
     if strange:
@@ -165,6 +178,13 @@ def _write_part(
         )
     frame = pd.DataFrame({column.name: _array(name, column, rows) for column in columns})
     _check(name, columns, frame)
+    return frame
+
+
+def _write_part(
+    name: str, columns: tuple[Column, ...], rows: list[dict[str, Any]], path: Path
+) -> None:
+    frame = _frame(name, columns, rows)
     fields = [
         pa.field(
             column.name,
@@ -225,10 +245,16 @@ def _check(name: str, columns: tuple[Column, ...], frame: pd.DataFrame) -> None:
         ) from error
 
 
+def _finite(values: pd.Series) -> pd.Series:
+    return pd.Series(np.isfinite(values.to_numpy(float, na_value=0.0)), index=values.index)
+
+
 def _schema(name: str, columns: tuple[Column, ...]) -> Any:
     checks: dict[str, Any] = {}
     for column in columns:
         rules = []
+        if column.kind == "number":
+            rules.append(pa_check.Check(_finite, error="finite"))
         if column.low is not None:
             rules.append(pa_check.Check.ge(column.low))
         if column.high is not None:

@@ -17,7 +17,8 @@ import numpy as np
 
 from planner.cohort.cases import Case
 from planner.cohort.content import program
-from planner.cohort.running import Progress, RunReport, check_root, compute, locked
+from planner.cohort.root import check_root, locked
+from planner.cohort.running import Progress, RunReport, compute
 from planner.cohort.task import Task
 from planner.cohort.truth import TrueSurfaces, foramen_errors, path_truth
 from planner.model.configuration import Configuration

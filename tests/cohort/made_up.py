@@ -16,6 +16,7 @@ from planner.cohort.cases import Case
 from planner.cohort.content import result_key, signature
 from planner.cohort.dictionary import SIDES, TABLES, TECHNIQUES, Column
 from planner.cohort.records import keep_record
+from planner.cohort.root import LOCK_FILE
 from planner.cohort.running import RunReport, run
 from planner.cohort.statistics import patients_of
 from planner.cohort.task import ATLAS_FILE, CASES, THUMBNAIL, Record
@@ -27,9 +28,9 @@ TIMINGS = {"seconds": 12.5, "peak_memory_mb": 900.0, "input_mb": 1.25, "read_s":
 
 
 def a_case(subject: str, session: str = "", **known: Any) -> Case:
-    """A case whose CT is nowhere; known: covariates, and outcomes in `outcomes`."""
+    """A case whose CT is no CT; known: covariates, and outcomes in `outcomes`."""
     outcomes = known.pop("outcomes", {})
-    return Case(subject, Path("/nowhere/ct"), session, covariates=known, outcomes=outcomes)
+    return Case(subject, Path(__file__), session, covariates=known, outcomes=outcomes)
 
 
 def a_value(column: Column, number: int) -> Any:
@@ -110,6 +111,9 @@ def a_cohort(root: Path, pairs: list[tuple[Case, Record]], manifest: str = "m.cs
             record.timings,
         )
         assert keep_record(root / CASES / case.id, done).kept
+        if record.status == 0:
+            (root / CASES / case.id / "plan.json").write_text("{}")
+    (root / LOCK_FILE).touch()
     report = run([case for case, _ in pairs], root, manifest=manifest)
     assert report.computed == 0, "a made-up case must not be planned"
     return report
@@ -155,7 +159,9 @@ def frames(made: list[Made]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     names = sorted({name for case in made for name in case.values})
     rows = []
     for case in made:
-        row = {"case_id": case.id, "subject": case.subject or case.id, "outcome": case.outcome}
+        subject = case.subject or case.id
+        session = case.id.removeprefix(subject).lstrip("_")
+        row = {"case_id": case.id, "subject": subject, "session": session, "outcome": case.outcome}
         row |= {"best_breach_probability": NAN} | {name: case.values.get(name) for name in names}
         rows.append(row)
     rooms = [

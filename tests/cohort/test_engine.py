@@ -19,7 +19,8 @@ from planner.cohort import engine
 from planner.cohort.cases import Case
 from planner.cohort.content import program, signature
 from planner.cohort.records import read_record
-from planner.cohort.running import Progress, check_root, compute, locked, read_run, run
+from planner.cohort.root import check_root, locked, read_run
+from planner.cohort.running import Progress, compute, run
 from planner.cohort.tables import read_table
 from planner.cohort.task import CASE_FILE, CASES, Task
 from planner.errors import ConfigurationError, ServerError

@@ -46,8 +46,10 @@ def quantile(values: list[float], part: float) -> float:
 def expected_rows(made: list[Made]) -> list[tuple[Any, ...]]:
     """Technique, side, any, at least each limit, patients, known rooms; patient by patient."""
     first: dict[str, Made] = {}
-    for case in sorted(made, key=lambda case: case.id):
-        first.setdefault(case.subject or case.id, case)
+    for wanted in (("planned", "no_trajectory"), None):
+        for case in sorted(made, key=lambda case: case.id):
+            if wanted is None or case.outcome in wanted:
+                first.setdefault(case.subject or case.id, case)
     judged = [case for case in first.values() if case.outcome in ("planned", "no_trajectory")]
     asked = {key for case in judged for key in case.rooms}
     techniques = [t for t in TECHNIQUES if any(key[0] == t for key in asked)]
@@ -131,7 +133,7 @@ def test_any_technique_may_be_another_one_on_each_side() -> None:
     assert rows["any technique", "both"].room.median == 4.0
 
 
-def test_only_the_first_session_counts_even_if_it_failed() -> None:
+def test_the_first_session_that_could_be_judged_counts() -> None:
     made = [
         Made("p_2", "p", rooms=both(9.0, 9.0)),
         Made("p_1", "p", rooms=both(2.5, 2.5)),
@@ -139,8 +141,14 @@ def test_only_the_first_session_counts_even_if_it_failed() -> None:
         Made("q_2", "q", rooms=both(9.0, 9.0)),
     ]
     rows = check_rows(made)
-    assert rows[0].any == Share(1, 1)
-    assert rows[0].shares[-1].count == 0
+    assert rows[0].any == Share(2, 2)
+    assert rows[0].shares[-1].count == 1
+
+
+def test_sessions_are_ordered_by_their_numbers() -> None:
+    made = [Made("p_ses-10", "p", rooms=both(9.0, 9.0)), Made("p_ses-2", "p", rooms=both(2.5, 2.5))]
+    patients, _, _ = frames(made)
+    assert list(patients["case_id"]) == ["p_ses-2"]
 
 
 def test_nobody_to_judge_gives_no_rows() -> None:

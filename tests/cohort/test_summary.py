@@ -18,7 +18,7 @@ import pytest
 
 from planner.cohort import summary
 from planner.cohort.cases import Case
-from planner.cohort.running import locked
+from planner.cohort.root import locked
 from planner.cohort.summary import FEW, FILE_NAME, summarize, summary_text
 from planner.cohort.task import ATLAS_FILE, CASES, Record
 from planner.errors import ConfigurationError, OutputError
@@ -129,14 +129,14 @@ def test_it_begins_with_what_limits_it(page: str) -> None:
     head = plain(page.split("<main>")[0])
     assert DISCLAIMER in head
     assert "9 in the tables, of 9 in the manifest" in head
-    assert "7 (of a patient with several CTs the first counts)" in head
+    assert "7 (of several CTs of one the first that could be judged)" in head
     assert "no trajectory 1, planned 5, unsuitable ct 1, untrusted anatomy 2" in head
     assert "patients.csv" in head
     assert "/secret/name" not in page
     # p4, p5 and p6 say nothing of feasibility; p7's first session says that nothing is feasible.
     assert "3 of 7 patients are left out of every share below" in head
     assert "4 patients only: shares are uncertain" in head
-    assert "The maps of 1 patients could not be read" in head
+    assert "The atlas lacks" in head
     assert "not done yet" not in head
     assert "phantoms" not in head
 
@@ -158,7 +158,8 @@ def test_groups_say_who_is_in_them(page: str) -> None:
     html = section(page, "groups")
     assert line(html, "sex", "F")[0] == "2"
     assert line(html, "sex", "M")[0] == "1"
-    assert line(html, "sex", "not known")[:2] == ["1", "–"]
+    # Patients, their share with 5 mm, how many have a path, and its room.
+    assert line(html, "sex", "not known")[:4] == ["1", "0 % (0–79)", "0", "–"]
 
 
 def test_cases_without_a_plan_are_told_by_cause_with_their_pictures(root: Path, page: str) -> None:
@@ -206,7 +207,9 @@ def test_it_says_how_many_pictures_are_not_shown(
 
 
 def test_the_atlas_counts_patients_and_not_sessions(root: Path, page: str) -> None:
-    assert plain(section(page, "atlas")).startswith("Safe-zone atlas 2 patients' entry maps")
+    assert plain(section(page, "atlas")).startswith(
+        "Safe-zone atlas 2 planned patients' entry maps"
+    )
     a_map(root, "p1_2")
     a_map(root, "p7_2")
     assert plain(section(summary_text(root), "atlas")).split()[2] == "2"
@@ -361,22 +364,32 @@ def test_the_summary_is_written_beside_the_tables_or_where_asked(
 
 
 def test_a_run_at_work_is_not_summed_up(root: Path, tmp_path: Path) -> None:
-    target = tmp_path / "one.html"
-    with locked(root), pytest.raises(OutputError, match="another run is at work in"):
+    made = a_cohort(tmp_path, mixed()[:1]).folder
+    with locked(made), pytest.raises(OutputError, match="another run is at work in"):
+        summarize(made)
+    assert not (made / "summary.html").exists()
+
+
+def test_a_file_of_the_user_s_is_not_overwritten(root: Path, tmp_path: Path) -> None:
+    target = tmp_path / "thesis.html"
+    target.write_text("mine")
+    with pytest.raises(OutputError, match="exists already"):
         summarize(root, target)
-    assert not target.exists()
+    assert target.read_text() == "mine"
+    again = tmp_path / "again.html"
+    assert summarize(root, again) == summarize(root, again) == again
 
 
 def test_what_is_no_cohort_is_refused_and_left_alone(tmp_path: Path) -> None:
     nowhere = Path("/nonexistent")
-    with pytest.raises(OutputError, match="/nonexistent is no cohort's folder: run.json cannot"):
+    with pytest.raises(OutputError, match="/nonexistent is no cohort's folder, or its run.json"):
         summarize(nowhere)
     assert not nowhere.exists()
     with pytest.raises(OutputError, match="is no cohort's folder"):
         summarize(tmp_path)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "run.json").write_text("{", encoding="utf-8")
-    with pytest.raises(OutputError, match="run.json cannot be read there. Give the folder"):
+    with pytest.raises(OutputError, match="its run.json is damaged. Give the folder"):
         summarize(tmp_path)
 
 
