@@ -52,6 +52,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict:
             ),
             "rank": lambda scored, configuration: scored.accepted,
             "find_pairs": find_pairs,
+            "feasibility": lambda accepted, configuration: (),
             "guide": guide,
         },
     }

@@ -13,6 +13,7 @@ import concurrent.futures
 import logging
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from planner.cohort.dictionary import KILLED
 from planner.cohort.task import Record, Task
 from planner.errors import ConfigurationError, ServerError
 
+COUNT_S = 2.0
+"""How often workers are counted: of thousands the list is long."""
 LOOK_S, MOST_LOOKS = 20, 3
 """So often it is looked whether there are workers, and so often in vain before the run ends."""
 SPARE = 0.85
@@ -62,6 +65,12 @@ def fit(need_mb: float, cases: int, cores: int | None = None, free_mb: float | N
     each = MARGIN * (need_mb or FIRST_NEED_MB)
     workers = max(1, min(cores, cases, int(free // each)))
     return Size(workers, max(1, cores // workers), free / workers)
+
+
+def asked(workers: int) -> Size:
+    """So many workers as the user asks for, whether they fit or not."""
+    free = SPARE * psutil.virtual_memory().available / 1e6
+    return Size(workers, max(1, _cores() // workers), free / workers)
 
 
 def _cores() -> int:
@@ -136,8 +145,11 @@ def run_tasks(client: Client, tasks: Iterable[Task], tell: Tell) -> None:
     # Keys are seen on the dashboard and shared by all clients of a scheduler: they name no case,
     # and are this run's own.
     mine, seen, alone = secrets.token_hex(8), 0, 0
+    workers, looked = _workers(client), time.monotonic()
     while True:
-        free = max(1, _workers(client)) - len(under_way)
+        if time.monotonic() - looked > COUNT_S:
+            workers, looked = _workers(client), time.monotonic()
+        free = max(1, workers) - len(under_way)
         for task in islice(waiting, max(0, free)):
             seen += 1
             key = f"case-{mine}-{seen}"

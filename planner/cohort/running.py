@@ -200,9 +200,7 @@ def _compute(
             tell(dashboard=engine.dashboard_of(client))
             engine.run_tasks(client, rest[:1], tell)
         rest = rest[1:]
-    size = engine.fit(state.need_mb, len(rest))
-    if workers is not None:
-        size = engine.fit(state.need_mb or 1.0, workers, cores=workers)
+    size = engine.fit(state.need_mb, len(rest)) if workers is None else engine.asked(workers)
     with engine.local(size) as client:
         tell(dashboard=engine.dashboard_of(client))
         engine.run_tasks(client, [replace(task, threads=size.threads) for task in rest], tell)

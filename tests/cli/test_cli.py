@@ -81,6 +81,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
         SimpleNamespace(
             score=score,
             rank=lambda scored, configuration: scored.accepted,
+            feasibility=lambda accepted, configuration: (),
             find_pairs=find_pairs,
             guide=guide,
         ),

@@ -150,7 +150,8 @@ def test_workers_with_other_libraries_are_refused(
     with LocalCluster(
         n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
     ) as cluster:
-        monkeypatch.setattr(engine, "program", lambda: {**program(), "numpy": "0.1"})
+        theirs = {"tcp://x": {**program(), "numpy": "0.1"}}
+        monkeypatch.setattr(engine.Client, "run", lambda *_given, **_more: theirs)
         with pytest.raises(ConfigurationError, match="1 of 1 workers"):
             run(cases[:1], tmp_path, QUICK, scheduler=cluster.scheduler_address)
     assert not (tmp_path / CASES / replace(cases[0]).id).exists()
