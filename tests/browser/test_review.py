@@ -96,8 +96,12 @@ def enter(context: Any, address: str) -> Any:
 
 
 def handle(page: Any, pane: str, kind: str) -> tuple[float, float]:
-    """Middle of a handle on the screen."""
-    box = page.locator(f"[data-pane={pane}] .handle-{kind}").bounding_box()
+    """Middle of a handle on the screen, once it has come to rest: a hand waits for that, too."""
+    place = page.locator(f"[data-pane={pane}] .handle-{kind}")
+    box, before = place.bounding_box(), None
+    while box != before:
+        page.wait_for_timeout(400)
+        box, before = place.bounding_box(), box
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
