@@ -61,8 +61,8 @@ def derive_anatomy(
     )
     frame = sacral_frame(midplane, endplate.centre, endplate.normal)
     axis = sacral_axis(material, frame, canal_axis)
-    check_orientation(frame, axis, canal_axis)
-    remarks = [*cut_off(labels), *check_endplate(material, frame, endplate, canal_axis)]
+    askew = check_orientation(frame, axis, canal_axis)
+    remarks = [*askew, *cut_off(labels), *check_endplate(material, frame, endplate, canal_axis)]
     foramina, missing = find_foramina(material, frame, axis, given)
     surface, unsure = sacral_surface(material, frame, axis, canal_axis, foramina)
     doubts = find_doubts(material, frame, axis, foramina, surface)

@@ -137,6 +137,15 @@ class Grid:
         size = np.array(self.shape) * parts
         return Grid((int(size[0]), int(size[1]), int(size[2])), affine, self.frame_of_reference_uid)
 
+    def turned(self, rotation: ArrayLike) -> Grid:
+        """The lattice in coordinates turned by a (3, 3) rotation; frame of reference left out.
+
+        rotation: takes patient LPS to the new coordinates, about the patient's origin.
+        """
+        affine = np.eye(4)
+        affine[:3] = np.asarray(rotation, float) @ self.patient_from_ijk[:3]
+        return Grid(self.shape, affine)
+
     def same_as(self, other: Grid) -> bool:
         """Compare shape, frame of reference and the place of every corner voxel."""
         if self.shape != other.shape:

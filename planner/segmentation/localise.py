@@ -1,10 +1,9 @@
-"""Find sacrum and hips in a CT: a correlation over all places, then a fit of nine parameters.
+"""Find sacrum and hips in a CT: how the body lies, then a fit of nine parameters.
 
 The image is max-pooled before anything looks at it: averaging erases the thin cortex of
-osteoporotic bone. The correlation sees every translation and a fan of sacral slopes and sizes, and
-the same pelvis turned front to back and upside down, which tells an image whose geometry is wrong.
-Its best places are refined on the contrast between bone surface and surroundings, from several
-starts along the sacral axis, because a sacrum that is one level off also looks good.
+osteoporotic bone. A correlation over all places and turns gives the body's axes; its best places
+are refined on the contrast between bone surface and surroundings, from several starts along the
+sacral axis, because a sacrum that is one level off also looks good.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ from typing import Any
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 from scipy.optimize import minimize
 
-from planner.geometry.distance import distance_to
+from planner.anatomy.orientation import SLOPE_DEG
 from planner.geometry.grid import Float, Grid
 from planner.geometry.sampling import resample_with_itk, value_at
 from planner.geometry.smoothing import gaussian
 from planner.geometry.threads import in_parts
 from planner.model.volume import Volume
+from planner.segmentation.body_frame import Correlator, Match, search_turns, turn_of
 from planner.segmentation.pose import Bend, Pose
 from planner.segmentation.template import Surface, Template
 
@@ -32,45 +31,40 @@ Array = NDArray[Any]
 POOLED_MM = 4.0
 BONE_HU = (130.0, 380.0)
 """Bone counts 0 at the first figure (osteoporotic cortex after blurring), 1 at the second."""
-SLOPES_DEG = (5.0, 15.0, 25.0, 35.0, 45.0, 55.0, 65.0, 75.0)
-"""Sacral slopes searched; 24 to 55 in n=709 standing people, wider for tilted scans."""
+SLOPES_DEG = (-10.0, 0.0, 10.0)
+"""Sacral slopes tried about the turn that was found."""
 SCALES = (0.9, 1.0, 1.1)
-EMPTY_MM = (9.0, 26.0)
-"""A shell around the template that should hold no bone."""
+STARTS = 4
 INSIDE_MM, OUTSIDE_MM, OUTSIDE_WEIGHT = 1.0, 7.0, 0.6
 """Where the contrast of a surface is taken, and what bone outside counts against bone inside."""
 STARTS_MM = (-24.0, -16.0, -8.0, 8.0, 16.0, 24.0)
 LOG_SCALE_LIMIT = 0.22
 SCALE_SPREAD_LIMIT = 0.12
 """How far the three scales may part from their mean: shapes differ less than sizes."""
-TURNS = {"as stored": (1, 1), "front to back": (-1, 1), "upside down": (1, -1)}
-"""Mirrorings of y and z. Left and right cannot be told apart: a pelvis is its own mirror image."""
-
 BEND_PRIOR = 0.002
 """Cost of a bend of one unit (6 mm, 4 degrees), in contrast: keeps what the image leaves open."""
-TURN_MARGIN = 0.08
-"""How much better (in units of a perfect correlation) a mirrored pelvis must fit to be believed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Localisation:
-    """Where the template sits.
+    """How the body lies, and where the template sits in it.
 
-    pose: of the template. bend: of its sacrum, to be applied before the pose. contrast: mean bone
-    contrast on its surface, about 0.25 to 0.5 on a pelvis. runner_up: the best contrast at another
-    place (more than 12 mm away). turned: a mirroring of the image that fits the pelvis better than
-    the image as stored, or empty.
+    turn: (3, 3) columns: the body's left, back and up in patient LPS. pose: of the template, in
+    coordinates along those axes. bend: of its sacrum, to be applied before the pose. contrast: mean
+    bone contrast on its surface, about 0.25 to 0.5 on a pelvis. runner_up: the best contrast at
+    another place (more than 12 mm away). matches: turns of the whole pelvis, best first.
     """
 
+    turn: Float
     pose: Pose
     bend: Bend
     contrast: float
     runner_up: float
-    turned: str
+    matches: tuple[Match, ...] = ()
 
 
-def bone_map(volume: Volume) -> tuple[NDArray[np.float32], Grid]:
-    """Max-pool a CT to 4 mm, as boneness from 0 to 1 on a grid along the patient's axes."""
+def pooled_bone(volume: Volume) -> tuple[NDArray[np.float32], Grid]:
+    """Max-pool a CT to about 4 mm, as boneness from 0 to 1 on blocks of its own lattice."""
     factors = np.maximum(1, np.rint(POOLED_MM / volume.grid.spacing_mm)).astype(int)
     cells = [n // int(f) for n, f in zip(volume.grid.shape, factors, strict=True)]
     cut = volume.values[tuple(slice(0, c * int(f)) for c, f in zip(cells, factors, strict=True))]
@@ -82,85 +76,23 @@ def bone_map(volume: Volume) -> tuple[NDArray[np.float32], Grid]:
     affine = volume.grid.patient_from_ijk.copy()
     affine[:3, :3] = affine[:3, :3] * factors
     affine[:3, 3] = volume.grid.to_patient((factors - 1) / 2.0)
-    native = Grid((cells[0], cells[1], cells[2]), affine)
     low, high = BONE_HU
     boneness = np.clip((pooled - low) / (high - low), 0, 1).astype(np.float32)
-    coarse = Grid.around(native.corners(), POOLED_MM)
+    return boneness, Grid((cells[0], cells[1], cells[2]), affine)
+
+
+def along_axes(
+    boneness: NDArray[np.float32], native: Grid, axes: Float
+) -> tuple[NDArray[np.float32], Grid]:
+    """Resample pooled bone to 4 mm along other axes.
+
+    axes: (3, 3) columns, patient LPS. The grid returned is in coordinates along them, not in LPS.
+    """
+    turned = native.turned(axes.T)
+    coarse = Grid.around(turned.corners(), POOLED_MM)
     # On faint bone the pose found turns on the last digit here: by ITK it stays what was measured.
-    out = resample_with_itk(boneness, native, coarse, 0.0)
+    out = resample_with_itk(boneness, turned, coarse, 0.0)
     return np.ascontiguousarray(out, np.float32), coarse
-
-
-def _stencil(points: Float, weights: Float, cell_mm: float) -> tuple[NDArray[np.float32], Float]:
-    """Rasterise surface points into a kernel: positive on bone, negative in the shell around it."""
-    low = points.min(axis=0) - EMPTY_MM[1]
-    index = np.rint((points - low) / cell_mm).astype(int)
-    size = np.ceil((points.max(axis=0) + EMPTY_MM[1] - low) / cell_mm).astype(int) + 1
-    kernel = np.zeros(size, np.float32)
-    order = np.argsort(weights, kind="stable")  # the last of several points in a cell stays
-    kernel[tuple(index[order].T)] = weights[order]
-    total = float(kernel.sum())
-    away = distance_to(kernel > 0, np.full(3, cell_mm))
-    empty = (away > EMPTY_MM[0]) & (away < EMPTY_MM[1])
-    kernel[empty] = -total / max(int(empty.sum()), 1)
-    return np.asarray(kernel / total, dtype=np.float32), low
-
-
-def _correlate(
-    boneness: NDArray[np.float32], coarse: Grid, template: Template
-) -> dict[str, list[tuple[float, Pose]]]:
-    """Try every place, slope, size and turn; the best places of each turn, best first."""
-    half = [n // 2 for n in boneness.shape]
-    cut = boneness[: 2 * half[0], : 2 * half[1], : 2 * half[2]]
-    blocks = cut.reshape(half[0], 2, half[1], 2, half[2], 2).max(axis=(1, 3, 5))
-    cell = 2 * POOLED_MM
-    origin = coarse.origin + POOLED_MM / 2
-    surfaces = [template.sacrum, *template.hips.values()]
-    points = np.concatenate([s.vertices for s in surfaces])
-    weights = np.concatenate(
-        [np.full(len(s.vertices), w) for s, w in zip(surfaces, (1.5, 1.0, 1.0), strict=True)]
-    )
-    found: dict[str, list[tuple[float, Pose]]] = {turn: [] for turn in TURNS}
-    spectra: dict[tuple[int, ...], NDArray[np.complex64]] = {}
-    for slope in SLOPES_DEG:
-        for scale in SCALES:
-            pose = Pose(np.zeros(3), np.array([slope, 0.0, 0.0]), np.full(3, np.log(scale)))
-            posed = pose.apply(points)
-            for turn, (along_y, along_z) in TURNS.items():
-                kernel, low = _stencil(posed * (1, along_y, along_z), weights, cell)
-                peaks = _peaks(blocks, kernel, spectra)
-                for value, shift in peaks:
-                    place = Pose(origin + shift * cell - low, pose.rotation_deg, pose.log_scale)
-                    found[turn].append((value, place))
-    for places in found.values():
-        places.sort(key=lambda item: -item[0])
-    return found
-
-
-def _peaks(
-    blocks: NDArray[np.float32],
-    kernel: NDArray[np.float32],
-    spectra: dict[tuple[int, ...], NDArray[np.complex64]],
-) -> list[tuple[float, Float]]:
-    """The two best shifts of a kernel over the blocks (negative shifts: it may stick out)."""
-    fast = tuple(
-        fft.next_fast_len(a + b - 1, real=True)
-        for a, b in zip(blocks.shape, kernel.shape, strict=True)
-    )
-    if fast not in spectra:
-        spectra[fast] = fft.rfftn(blocks, fast)
-    workers = numba.get_num_threads()  # each transforms lines of its own
-    product = np.conj(fft.rfftn(kernel, fast, workers=workers))
-    product *= spectra[fast]
-    response = fft.irfftn(product, fast, workers=workers)
-    out = []
-    for _ in range(2):
-        best = np.array(np.unravel_index(int(np.argmax(response)), response.shape))
-        value = float(response[tuple(best)])
-        shift = np.where(best < np.array(blocks.shape), best, best - np.array(fast))
-        out.append((value, shift.astype(float)))
-        response[tuple(slice(max(0, b - 2), b + 3) for b in best)] = -np.inf
-    return out
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -283,17 +215,22 @@ def _bend(boneness: NDArray[np.float32], coarse: Grid, template: Template, pose:
 
 
 def localise(volume: Volume, template: Template) -> Localisation:
-    """Find the template's pose in a CT.
+    """Find how the body lies in a CT, and the template's pose in the body's own axes.
 
-    The correlation's best places are refined with hips and sacrum together; then the sacrum is
-    tried from several starts along its own axis, and the best of all is kept.
+    The turn comes from a correlation over all turns. In axes of the body, hips and sacrum are
+    refined together from the best places, then the sacrum from several starts along its own axis;
+    the best of all is kept, and the axes are turned to agree with it.
     """
-    boneness, coarse = bone_map(volume)
-    found = _correlate(boneness, coarse, template)
+    pooled, native = pooled_bone(volume)
+    bone, grid = halved(*along_axes(pooled, native, native.direction))
+    matches = search_turns(Correlator(bone, grid, native.direction, template))
+    turn = turn_of(matches[0].rotation_deg)
+    boneness, coarse = along_axes(pooled, native, turn)
     everything = _Contrast(
         boneness, coarse, [(template.sacrum, 1.0), *((hip, 0.6) for hip in template.hips.values())]
     )
-    refined = [_refine(everything, pose, 2) for _, pose in found["as stored"][:4]]
+    places = _places(*halved(boneness, coarse), template)
+    refined = [_refine(everything, _posed(place), 2) for place in places[:STARTS]]
     refined.sort(key=lambda item: -item[0])
     base = refined[0][1]
     along = base.turn(np.array([[0.0, 0.35, -0.94]]))[0]
@@ -304,13 +241,37 @@ def localise(volume: Volume, template: Template) -> Localisation:
     trials.sort(key=lambda item: -item[0])
     score, pose = _refine(everything, trials[0][1], 4)
     others = [s for s, p in trials if np.linalg.norm(p.translation - pose.translation) > 12.0]
-    best = {turn: places[0][0] for turn, places in found.items()}
-    turned = max(best, key=lambda turn: best[turn])
-    margin = best[turned] - best["as stored"]
+    bend = _bend(boneness, coarse, template, pose)
+    straight = turn_of(tuple(pose.rotation_deg))
     return Localisation(
-        pose,
-        _bend(boneness, coarse, template, pose),
+        turn @ straight,
+        Pose(straight.T @ pose.translation, np.array([SLOPE_DEG, 0.0, 0.0]), pose.log_scale),
+        bend,
         score,
         max(others, default=0.0),
-        turned if margin > TURN_MARGIN else "",
+        tuple(matches),
     )
+
+
+def _places(bone: NDArray[np.float32], grid: Grid, template: Template) -> list[Match]:
+    """Places of the template in a body that lies straight, over sizes and slopes, best first."""
+    correlator = Correlator(bone, grid, np.eye(3), template)
+    found = [
+        place
+        for slope in SLOPES_DEG
+        for scale in SCALES
+        for place in correlator.peaks((SLOPE_DEG + slope, 0.0, 0.0), scale, 2)
+    ]
+    return sorted(found, key=lambda m: -m.value)
+
+
+def _posed(match: Match) -> Pose:
+    return Pose(match.place, np.array(match.rotation_deg), np.full(3, np.log(match.scale)))
+
+
+def halved(boneness: NDArray[np.float32], grid: Grid) -> tuple[NDArray[np.float32], Grid]:
+    """Max-pool 4 mm bone to 8 mm."""
+    half = [n // 2 for n in boneness.shape]
+    cut = boneness[: 2 * half[0], : 2 * half[1], : 2 * half[2]]
+    blocks = cut.reshape(half[0], 2, half[1], 2, half[2], 2).max(axis=(1, 3, 5))
+    return blocks, Grid.from_axes(blocks.shape, grid.origin + POOLED_MM / 2, (2 * POOLED_MM,) * 3)

@@ -8,15 +8,17 @@ empty spaces inside the sacrum's envelope, named by the channels of the fitted t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from planner.anatomy.orientation import check_lie
 from planner.errors import UnsuitableCtError
 from planner.geometry.distance import deeper, signed_distance, within
 from planner.geometry.grid import Grid
+from planner.geometry.order import common_order
 from planner.geometry.sampling import resample
 from planner.geometry.voxelise import voxelise
 from planner.model.anatomy import CHANNELS, LABELS, SIDES, Side
@@ -37,6 +39,8 @@ CONTRAST_FLOOR = 0.155
 0.14 and less on other parts of the body. What slips through meets the floor of confidence."""
 FINEST_NEEDED_MM = 1.5
 """Labels are kept on a grid at least this fine; thicker slices are subdivided."""
+ROUNDING = 1e-6
+"""A spacing is a length of rounded numbers, and turning a grid rounds them again."""
 BORDER_BIAS = 0.18
 """How far outside the true border the cut lies, as a share of the coarsest voxel spacing. Under
 blur the steepest flank of a thin cortex lies outside it; measured as 0.21 to 0.27 mm at 1.25 mm
@@ -94,12 +98,22 @@ def segment(
 
     tell("localise", 0.0)
     template = build_template()
-    found = localise(volume, template) if start is None else start
-    check_localisation(volume, template, found)
+    order = common_order(volume.grid)
+    values = order.apply(volume.values)
+    if not values.flags.f_contiguous:
+        values = np.ascontiguousarray(values)
+    stored = replace(volume, values=values, grid=order.grid(volume.grid))
+    found = localise(stored, template) if start is None else start
+    warnings = check_lie(found.turn)
+    # From here on coordinates run along the body's own axes: the affine turns, no voxel moves.
+    straight = replace(stored, grid=stored.grid.turned(found.turn.T))
+    check_localisation(straight, template, found)
     tell("fit", 0.2)
-    fitted, image, grid = fit(volume, template, found, lambda share: tell("fit", 0.2 + 0.5 * share))
+    fitted, image, grid = fit(
+        straight, template, found, lambda share: tell("fit", 0.2 + 0.5 * share)
+    )
     tell("cut", 0.7)
-    membership, cut_grid, channels, open_shares = refine(volume, image, grid, fitted)
+    membership, cut_grid, channels, open_shares = refine(straight, image, grid, fitted)
     tell("hips", 0.85)
     box, around = surroundings(grid, fitted)
     whole = resample((membership > 0.5).astype(np.float32), cut_grid, around, 0.0) > 0.5
@@ -109,28 +123,24 @@ def segment(
     tell("label", 0.9)
     coarsest_mm = float(volume.grid.spacing_mm.max())
     parts = confidences(image, grid, fitted, open_shares, coarsest_mm)
-    target = label_grid(volume.grid)
+    target = label_grid(straight.grid)
     labels = paint(fitted, membership, channels, cut_grid, target)
     add_hips(labels, target, hips, around)
     tell("label", 1.0)
     return Segmentation(
-        labels,
-        target,
+        np.asfortranarray(order.undo(labels)),
+        label_grid(volume.grid),
         parts,
-        warnings_of(parts),
+        (*warnings, *warnings_of(parts)),
         evidence={"contrast": found.contrast, "runner_up": found.runner_up},
     )
 
 
-def check_localisation(volume: Volume, template: Template, found: Localisation) -> None:
-    """Refuse a CT in which the pelvis is not found, is cut off, or contradicts the geometry."""
-    if found.turned:
-        raise UnsuitableCtError(
-            "The anatomy contradicts the geometry of the image: the pelvis fits clearly better "
-            f"when the image is turned {found.turned}. Promontory and sacral concavity must face "
-            "the belly in patient coordinates. Check how the image was converted, and plan on the "
-            "original DICOM series."
-        )
+def check_localisation(straight: Volume, template: Template, found: Localisation) -> None:
+    """Refuse a CT in which the pelvis is not found or is cut off.
+
+    straight: the CT in coordinates along the body's axes.
+    """
     if found.contrast < CONTRAST_FLOOR:
         raise UnsuitableCtError(
             "No sacrum was found in the field of view: the best match with a pelvis has a bone "
@@ -144,7 +154,7 @@ def check_localisation(volume: Volume, template: Template, found: Localisation) 
         ]
     )
     top = found.pose.apply(np.zeros((1, 3)))
-    if not volume.grid.contains(np.concatenate([s3, top])).all():
+    if not straight.grid.contains(np.concatenate([s3, top])).all():
         raise UnsuitableCtError(
             "The sacrum is cut off: the S1 endplate and the S3 foramina must lie inside the field "
             "of view. Load a CT that covers the sacrum from L5 to S4."
@@ -251,7 +261,7 @@ def largest(mask: NDArray[np.bool_], crumb_share: float = 0.01) -> NDArray[np.bo
 
 def label_grid(grid: Grid) -> Grid:
     """The CT's own grid, with voxels subdivided where they are thicker than FINEST_NEEDED_MM."""
-    parts = [max(1, int(np.ceil(s / FINEST_NEEDED_MM))) for s in grid.spacing_mm]
+    parts = [max(1, int(np.ceil(s / FINEST_NEEDED_MM - ROUNDING))) for s in grid.spacing_mm]
     return grid if max(parts) == 1 else grid.subdivide((parts[0], parts[1], parts[2]))
 
 
