@@ -9,14 +9,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.transform import Rotation
+
+from planner.geometry.grid import Float, Grid
+from planner.model.volume import Volume
 
 ROOT = Path(__file__).resolve().parents[1]
 BONES = ROOT.parent / "shared" / "real_bones"
 SUBJECTS = ("z001", "z009", "z019", "z023", "z027", "z035", "z042", "z046", "z050", "z055")
+
+
+_FLAGS = (("--prone", 0.35), ("--bar", 0.2), ("--vacuum", 0.2), ("--metal", 0.1))
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,21 @@ class Draw:
     name: str
     subject: str
     options: tuple[str, ...]
-    turn_deg: tuple[float, float, float]
+    turn_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+def turned(volume: Volume, turn_deg: tuple[float, float, float]) -> Volume:
+    """The same voxels under a header turned about the patient's origin."""
+    affine = np.eye(4)
+    affine[:3, :3] = turn_matrix(turn_deg)
+    grid = volume.grid
+    whole = Grid(grid.shape, affine @ grid.patient_from_ijk, grid.frame_of_reference_uid)
+    return replace(volume, grid=whole)
+
+
+def turn_matrix(turn_deg: tuple[float, float, float]) -> Float:
+    """(3, 3) extrinsic turns about x, y and z."""
+    return np.asarray(Rotation.from_euler("xyz", turn_deg, degrees=True).as_matrix())
 
 
 def draw(seed: int, subjects: tuple[str, ...] = SUBJECTS) -> Draw:
@@ -75,13 +96,10 @@ def draw(seed: int, subjects: tuple[str, ...] = SUBJECTS) -> Draw:
     )
 
 
-_FLAGS = (("--prone", 0.35), ("--bar", 0.2), ("--vacuum", 0.2), ("--metal", 0.1))
-
-
-def simulate(name: str, subject: str, options: tuple[str, ...], cache: Path) -> Path:
+def simulate(case: Draw, cache: Path) -> Path:
     """Return the folder of a simulated case, made where it is not there yet."""
-    folder = cache / name
+    folder = cache / case.name
     if not (folder / "truth.npz").exists():
-        made = [sys.executable, str(BONES / "simulate_ct.py"), f"{BONES}/meshes/{subject}.npz"]
-        subprocess.run([*made, str(folder), *options], check=True, stdout=subprocess.DEVNULL)
+        made = [sys.executable, str(BONES / "simulate_ct.py"), f"{BONES}/meshes/{case.subject}.npz"]
+        subprocess.run([*made, str(folder), *case.options], check=True, stdout=subprocess.DEVNULL)
     return folder

@@ -52,6 +52,7 @@ class Measures:
     """One case. Distances in mm, angles in degrees, shares from 0 to 1.
 
     foramina: name to distance of its true centre from its label, inf where the label is missing.
+    centroids: name to distance of its true centre from its label's centroid.
     mislabelled: names whose true centre lies within FOUND_MM of another foramen's label only.
     """
 
@@ -64,6 +65,7 @@ class Measures:
     endplate_height: float
     endplate_normal: float
     foramina: dict[str, float] = field(default_factory=dict)
+    centroids: dict[str, float] = field(default_factory=dict)
     mislabelled: list[str] = field(default_factory=list)
 
     @property
@@ -154,6 +156,9 @@ def _find_foramina(
             other: max(float(tree.query(centre)[0]) - half, 0.0) for other, tree in trees.items()
         }
         out.foramina[name] = far.get(name, np.inf)
+        if name in trees:
+            middle = trees[name].data.mean(axis=0)
+            out.centroids[name] = float(np.linalg.norm(middle - centre))
         others = [other for other, distance in far.items() if distance <= FOUND_MM]
         if out.foramina[name] > FOUND_MM and others:
             out.mislabelled.append(name)

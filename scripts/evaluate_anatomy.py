@@ -1,8 +1,8 @@
 """Measure the built-in segmentation against real bones, and print a table per case.
 
     python scripts/evaluate_anatomy.py                      all cases, made as needed
-    python scripts/evaluate_anatomy.py --set default        the ten subjects, default acquisition
-    python scripts/evaluate_anatomy.py z042 3mm-z019        some cases
+    python scripts/evaluate_anatomy.py --turned             each draw also turned by its header
+    python scripts/evaluate_anatomy.py z042 draw-007        some cases
     python scripts/evaluate_anatomy.py --cache DIR          keep the simulated CTs
     python scripts/evaluate_anatomy.py --pictures DIR       with an overlay of every case
 
@@ -20,21 +20,20 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import subprocess
+import os
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from anatomy_draws import BONES, ROOT, SUBJECTS, Draw, draw, simulate, turn_matrix, turned
 from anatomy_measures import FORAMINA, Measures, TrueAnatomy, measure_labels
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).resolve().parents[1]
-BONES = ROOT.parent / "shared" / "real_bones"
-SUBJECTS = ("z001", "z009", "z019", "z023", "z027", "z035", "z042", "z046", "z050", "z055")
 HELD_OUT = ("z042", "z046")
 HARD: dict[str, tuple[str, list[str]]] = {
     "osteo-z001": ("z001", ["--osteoporosis", "0.95", "--fracture", "left,right", "--seed", "5"]),
@@ -62,29 +61,25 @@ AIMS = {
 }
 
 
-def cases() -> dict[str, tuple[str, list[str]]]:
-    """Case name to subject and the simulator's options."""
-    return {subject: (subject, []) for subject in SUBJECTS} | HARD
+def cases(draws: int) -> dict[str, Draw]:
+    """Every case by name: the subjects as they are, the hard ones, and so many draws."""
+    named = [Draw(subject, subject, ()) for subject in SUBJECTS]
+    named += [Draw(name, subject, tuple(options)) for name, (subject, options) in HARD.items()]
+    named += [draw(seed) for seed in range(draws)]
+    return {case.name: case for case in named}
 
 
-def simulate(name: str, cache: Path) -> Path:
-    """Return the folder of a simulated case, made where it is not there yet."""
-    subject, options = cases()[name]
-    folder = cache / name
-    if not (folder / "truth.npz").exists():
-        made = [sys.executable, str(BONES / "simulate_ct.py"), f"{BONES}/meshes/{subject}.npz"]
-        subprocess.run([*made, str(folder), *options], check=True, stdout=subprocess.DEVNULL)
-    return folder
-
-
-def true_anatomy(subject: str, folder: Path) -> TrueAnatomy:
+def true_anatomy(
+    subject: str, folder: Path, turn_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
+) -> TrueAnatomy:
     """Load the truth of a simulated case; walls are where the tests' true channels touch bone."""
     sys.path.insert(0, str(ROOT / "tests"))
     from support.real_bones import channels_of, load_landmarks
 
     with np.load(folder / "truth.npz") as data:
         truth = {name: data[name] for name in data.files}
-    turn = truth["rotation"].astype(float)
+    header = turn_matrix(turn_deg)
+    turn = header @ truth["rotation"].astype(float)
     labels, grid, known = channels_of(subject)
     near = np.rint(grid.to_ijk(known.vertices)).astype(int)
     near = np.clip(near, 0, np.array(grid.shape) - 1)
@@ -97,22 +92,25 @@ def true_anatomy(subject: str, folder: Path) -> TrueAnatomy:
     return TrueAnatomy(
         vertices=known.vertices @ turn.T,
         faces=known.faces,
-        hips=np.concatenate([truth["Hip_R_v"], truth["Hip_L_v"]]).astype(float),
+        hips=np.concatenate([truth["Hip_R_v"], truth["Hip_L_v"]]).astype(float) @ header.T,
         walls=walls,
         foramina={name: point for name, point in centres.items() if name in FORAMINA},
-        endplate_centre=truth["endplate_centre"].astype(float),
-        endplate_normal=truth["endplate_normal"].astype(float),
+        endplate_centre=header @ truth["endplate_centre"].astype(float),
+        endplate_normal=header @ truth["endplate_normal"].astype(float),
     )
 
 
-def evaluate(name: str, folder: Path, pictures: Path | None) -> dict[str, Any]:
-    """Segment one case and measure it."""
+def evaluate(case: Draw, by_header: bool, cache: Path, pictures: Path | None) -> dict[str, Any]:
+    """Segment one case, as simulated or turned by its header alone, and measure it."""
     import planner
     from planner.anatomy import derive_anatomy
     from planner.segmentation import segment
 
-    volume = planner.load(folder / "dicom")
-    row: dict[str, Any] = {"case": name, "subject": cases()[name][0]}
+    folder = simulate(case, cache)
+    turn = case.turn_deg if by_header else (0.0, 0.0, 0.0)
+    volume = turned(planner.load(folder / "dicom"), turn)
+    row: dict[str, Any] = {"case": case.name + "-turned" * by_header, "subject": case.subject}
+    row |= {"options": case.options, "turn_deg": turn}
     started = time.perf_counter()
     try:
         found = segment(volume)
@@ -128,14 +126,18 @@ def evaluate(name: str, folder: Path, pictures: Path | None) -> dict[str, Any]:
         row["confidence"] = anatomy.confidence
     except planner.PlannerError as error:
         row["refused"] = str(error)
-    truth = true_anatomy(row["subject"], folder)
+    truth = true_anatomy(case.subject, folder, turn)
     measures = measure_labels(found.labels, found.grid, truth, endplate)
     row["measures"] = dataclasses.asdict(measures)
     row["confidences"] = found.confidences
+    row["evidence"] = found.evidence
+    keep = cache / "labels" / f"{row['case']}.npz"
+    keep.parent.mkdir(exist_ok=True)
+    np.savez_compressed(keep, labels=found.labels, affine=found.grid.patient_from_ijk)
     if pictures is not None:
-        from anatomy_picture import draw
+        from anatomy_picture import draw as picture
 
-        draw(volume, found, truth, pictures / f"{name}.png")
+        picture(volume, found, truth, pictures / f"{row['case']}.png")
     return row
 
 
@@ -192,20 +194,16 @@ def _summary(items: list[Measures], low: Any, high: Any) -> list[str]:
 
 
 def report(rows: list[dict[str, Any]], console: Console) -> None:
-    """Print default and hard cases, the held-out subjects apart."""
-    for title, keep in (
-        ("default, used in tuning", lambda r: r["case"] in SUBJECTS and not _apart(r)),
-        ("default, held out", lambda r: r["case"] in SUBJECTS and _apart(r)),
-        ("hard, used in tuning", lambda r: r["case"] in HARD and not _apart(r)),
-        ("hard, held out", lambda r: r["case"] in HARD and _apart(r)),
+    """Print the sets of cases, the held-out subjects apart."""
+    for title, mine in (
+        ("default", lambda r: r["case"] in SUBJECTS),
+        ("hard", lambda r: r["case"] in HARD),
+        ("random draws", lambda r: r["case"].startswith("draw-")),
     ):
-        chosen = [row for row in rows if keep(row)]
-        if chosen:
-            show(chosen, title, AIMS[title.split(",")[0]], console)
-
-
-def _apart(row: dict[str, Any]) -> bool:
-    return row["subject"] in HELD_OUT
+        for words, apart in (("used in tuning", False), ("held out", True)):
+            chosen = [r for r in rows if mine(r) and (r["subject"] in HELD_OUT) == apart]
+            if chosen:
+                show(chosen, f"{title}, {words}", AIMS.get(title, ""), console)
 
 
 def main() -> int:
@@ -214,28 +212,34 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("cases", nargs="*", help="names of cases; all where none is given")
-    parser.add_argument("--set", choices=("default", "hard"), help="only these cases")
-    parser.add_argument("--cache", type=Path, help="folder that keeps the simulated CTs")
+    parser.add_argument("--draws", type=int, default=60, help="how many random draws (60)")
+    parser.add_argument("--turned", action="store_true", help="also turn draws by their headers")
+    parser.add_argument("--cache", type=Path, help="folder that keeps simulated CTs and labels")
     parser.add_argument("--json", type=Path, help="write the measures of every case here")
     parser.add_argument("--pictures", type=Path, help="folder for an overlay of every case")
+    parser.add_argument("--jobs", type=int, default=2, help="cases at a time (2)")
     options = parser.parse_args()
     if not BONES.is_dir():
         parser.exit(3, f"The real bones were expected in {BONES}.\n")
-    chosen = options.cases or [
-        name
-        for name in cases()
-        if options.set is None or (name in SUBJECTS) == (options.set == "default")
-    ]
-    if unknown := sorted(set(chosen) - set(cases())):
-        parser.error(f"unknown cases {', '.join(unknown)}; known are {', '.join(cases())}")
+    known = cases(options.draws)
+    if unknown := sorted(set(options.cases) - set(known)):
+        parser.error(f"unknown cases {', '.join(unknown)}; known are {', '.join(known)}")
+    chosen = [known[name] for name in options.cases or known]
+    wanted = [(case, False) for case in chosen]
+    if options.turned:
+        wanted += [(case, True) for case in chosen if case.name.startswith("draw-")]
     rows = []
-    with tempfile.TemporaryDirectory() as scratch:
+    os.environ.setdefault("NUMBA_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.jobs)))
+    with tempfile.TemporaryDirectory() as scratch, ProcessPoolExecutor(options.jobs) as pool:
         cache = options.cache or Path(scratch)
-        for name in chosen:
-            rows.append(evaluate(name, simulate(name, cache), options.pictures))
-            print(f"{name}: {json.dumps(rows[-1].get('measures', 'refused'))}", file=sys.stderr)
+        done = {pool.submit(evaluate, *each, cache, options.pictures): each for each in wanted}
+        for future in as_completed(done):
+            rows.append(future.result())
+            shown = rows[-1].get("measures", rows[-1].get("refused"))
+            print(f"{rows[-1]['case']}: {json.dumps(shown)}", file=sys.stderr, flush=True)
             if options.json:
                 options.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    rows.sort(key=lambda row: row["case"])
     report(rows, Console(width=None if sys.stdout.isatty() else 130))
     return 0
 

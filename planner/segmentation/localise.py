@@ -37,6 +37,10 @@ SCALES = (0.9, 1.0, 1.1)
 STARTS = 4
 INSIDE_MM, OUTSIDE_MM, OUTSIDE_WEIGHT = 1.0, 7.0, 0.6
 """Where the contrast of a surface is taken, and what bone outside counts against bone inside."""
+NOT_IMAGED = -1.0
+NOT_SEEN = 0.2
+"""Contrast of surface off the image, between what a right place has and a wrong one. With none, a
+pelvis that the image cuts off slides into the field of view."""
 STARTS_MM = (-24.0, -16.0, -8.0, 8.0, 16.0, 24.0)
 LOG_SCALE_LIMIT = 0.22
 SCALE_SPREAD_LIMIT = 0.12
@@ -87,12 +91,15 @@ def along_axes(
     """Resample pooled bone to 4 mm along other axes.
 
     axes: (3, 3) columns, patient LPS. The grid returned is in coordinates along them, not in LPS.
+    What the image does not cover is NOT_IMAGED.
     """
     turned = native.turned(axes.T)
     coarse = Grid.around(turned.corners(), POOLED_MM)
     # On faint bone the pose found turns on the last digit here: by ITK it stays what was measured.
-    out = resample_with_itk(boneness, turned, coarse, 0.0)
-    return np.ascontiguousarray(out, np.float32), coarse
+    out = np.ascontiguousarray(resample_with_itk(boneness, turned, coarse, 0.0), np.float32)
+    index = np.stack(np.indices(coarse.shape), axis=-1).reshape(-1, 3)
+    out[~turned.contains(coarse.to_patient(index)).reshape(coarse.shape)] = NOT_IMAGED
+    return out, coarse
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -133,10 +140,11 @@ def _contrasts(
         i, j, k = first[0], first[1], first[2]
         u, v, w = step[0], step[1], step[2]
         t = -INSIDE_MM
-        inside = np.float32(value_at(field, i + t * u, j + t * v, k + t * w, 0.0))
+        inside = np.float32(value_at(field, i + t * u, j + t * v, k + t * w, np.nan))
         t = OUTSIDE_MM
-        outside = np.float32(value_at(field, i + t * u, j + t * v, k + t * w, 0.0))
-        out[n] = inside - weight * outside
+        outside = np.float32(value_at(field, i + t * u, j + t * v, k + t * w, np.nan))
+        value = inside - weight * outside
+        out[n] = NOT_SEEN if np.isnan(value) else value
 
 
 class _Contrast:
@@ -148,7 +156,8 @@ class _Contrast:
         coarse: Grid,
         surfaces: list[tuple[Surface, float]],
     ) -> None:
-        self.field = gaussian(boneness, 0.5)
+        self.field = gaussian(np.maximum(boneness, 0.0), 0.5)
+        self.field[boneness < 0] = np.nan
         self.ijk_from_patient = np.array(coarse.ijk_from_patient[:3])
         points, normals, weights = [], [], []
         for surface, weight in surfaces:
@@ -272,6 +281,6 @@ def _posed(match: Match) -> Pose:
 def halved(boneness: NDArray[np.float32], grid: Grid) -> tuple[NDArray[np.float32], Grid]:
     """Max-pool 4 mm bone to 8 mm."""
     half = [n // 2 for n in boneness.shape]
-    cut = boneness[: 2 * half[0], : 2 * half[1], : 2 * half[2]]
+    cut = np.maximum(boneness, 0.0)[: 2 * half[0], : 2 * half[1], : 2 * half[2]]
     blocks = cut.reshape(half[0], 2, half[1], 2, half[2], 2).max(axis=(1, 3, 5))
     return blocks, Grid.from_axes(blocks.shape, grid.origin + POOLED_MM / 2, (2 * POOLED_MM,) * 3)
