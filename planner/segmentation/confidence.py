@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from planner.geometry.grid import Float, Grid
 from planner.geometry.sampling import sample
 from planner.model.anatomy import Side
-from planner.segmentation.deform import border_wishes
+from planner.segmentation.deform import border_wishes, imaged
 from planner.segmentation.fit import Fitted
 from planner.segmentation.template import Surface
 
@@ -54,7 +54,7 @@ BRIGHTNESS_HU = (-100.0, 500.0)
 def border_support(image: NDArray[np.float32], grid: Grid, surface: Surface) -> Float:
     """(V,) whether each vertex lies on a visible border: 1 or 0, NaN outside the image."""
     out = np.full(len(surface.vertices), np.nan)
-    inside = grid.contains(surface.vertices)
+    inside = imaged(image, grid, surface.vertices)
     if inside.any():
         shifts, weights = border_wishes(
             image, grid, surface.vertices[inside], surface.normals[inside], 4.0

@@ -40,6 +40,8 @@ bone follows its posed shape instead of the nearest edge: on osteoporotic and th
 simulations 0.08 lost the lower sacrum, 0.25 kept it, 0.6 is best (Dice 0.866, 0.880, 0.900)."""
 MOST_DROP_HU = 350.0
 """A drop counts up to here: the brightest cortex does not win over nearer ones."""
+NOT_IMAGED_HU = -3000.0
+"""Value in images where the CT does not reach; below what any scanner measures."""
 HU_RANGE = (-150.0, 700.0)
 """Outside it grey values carry nothing about where the border lies (air, metal)."""
 
@@ -99,6 +101,11 @@ def _strongest_borders(
             if value > best:
                 best, shifts[n] = value, offsets[m]
                 weights[n] = min(max((strength - 60.0) / 240.0, 0.0), 1.0)
+
+
+def imaged(image: NDArray[np.float32], grid: Grid, points: Float) -> NDArray[np.bool_]:
+    """(N,) whether the CT covers (N, 3) points, from an image that marks where it does not."""
+    return sample(image, grid, points, NOT_IMAGED_HU) > NOT_IMAGED_HU / 2
 
 
 def _profiles(

@@ -19,10 +19,12 @@ from planner.geometry.sampling import resample
 from planner.model.anatomy import Side
 from planner.model.volume import Volume
 from planner.segmentation.deform import (
+    NOT_IMAGED_HU,
     STAGES,
     Stage,
     border_wishes,
     endplate_wishes,
+    imaged,
     joint_wishes,
     smooth_displacement,
 )
@@ -72,7 +74,10 @@ class Fitted:
 
 
 def crop_image(volume: Volume, points: Float) -> tuple[NDArray[np.float32], Grid]:
-    """Resample the CT to 1 mm along the patient's axes in the box of (N, 3) patient points."""
+    """Resample the CT to 1 mm along the patient's axes in the box of (N, 3) patient points.
+
+    What the CT does not cover is NOT_IMAGED_HU.
+    """
     inside = np.clip(points, volume.grid.corners().min(axis=0), volume.grid.corners().max(axis=0))
     grid = Grid.around(
         inside,
@@ -80,7 +85,7 @@ def crop_image(volume: Volume, points: Float) -> tuple[NDArray[np.float32], Grid
         MARGIN_MM,
         frame_of_reference_uid=volume.grid.frame_of_reference_uid,
     )
-    image = resample(volume.values, volume.grid, grid, -1000.0)
+    image = resample(volume.values, volume.grid, grid, NOT_IMAGED_HU)
     return np.ascontiguousarray(image, np.float32), grid  # the fields around it are in C order
 
 
@@ -137,7 +142,8 @@ class _Bone:
             shifts[plate], weights[plate] = endplate_wishes(
                 image, grid, points[plate], normals[plate], far_mm
             )
-        weights[~grid.contains(points)] = 0.0
+        for offset_mm in (-reach_mm, 0.0, reach_mm):  # the image's edge is no border of bone
+            weights[~imaged(image, grid, points + offset_mm * normals)] = 0.0
         return points, normals, shifts, weights
 
     def move(self, displacement: Float) -> None:
@@ -152,7 +158,8 @@ def fit(
 ) -> tuple[Fitted, NDArray[np.float32], Grid]:
     """Bend a posed template to the image.
 
-    Returns the fitted surfaces, and the 1 mm image (HU) with its grid that they were fitted to.
+    Returns the fitted surfaces, and the 1 mm image (HU, from crop_image) with its grid that they
+    were fitted to.
     """
     pose, bend = found.pose, found.bend
 
@@ -250,9 +257,8 @@ def _joints(
     """Find the sheets of both joints, as far as they are in the image."""
     found = []
     for hip in hips.values():
-        near = facing(sacrum.surface, [hip.surface], JOINT_REACH_MM) & grid.contains(
-            sacrum.surface.vertices
-        )
+        near = facing(sacrum.surface, [hip.surface], JOINT_REACH_MM)
+        near &= imaged(image, grid, sacrum.surface.vertices)
         sheet = find_joint(image, grid, sacrum.surface, near, hip.surface)
         if sheet is not None:
             found.append(sheet)

@@ -19,6 +19,7 @@ from scipy import ndimage
 from planner.geometry.grid import Float, Grid
 from planner.geometry.sampling import sample
 from planner.segmentation.cut import minimal_cut
+from planner.segmentation.deform import imaged
 from planner.segmentation.template import Surface
 
 CELL_MM = 1.5
@@ -44,6 +45,9 @@ VALLEY_HU, FAR_HU, DROP_HU = 100.0, 250.0, 100.0
 """Contrasts that count in full: near plate to valley, far plate to valley, border of the near."""
 ASYMMETRY_SPAN = 0.5
 """Difference between far and near side, in cortices, over which the preference goes 0 to 1."""
+FEWEST_SEEN, USUAL_CORTEX_HU = 100, 450.0
+"""Points of a hip's cortex from which its brightness is measured, and taken as (iliac cortex at 1
+to 3 mm slices, 300 to 700 HU) where the CT shows fewer."""
 CHEAPEST = 0.02
 NEVER = 50.0
 
@@ -86,10 +90,12 @@ class JointSheet:
 
 
 def cortex_hu(image: NDArray[np.float32], grid: Grid, hip: Surface) -> float:
-    """Median brightness, HU, of a fitted hip's cortex."""
+    """Median brightness, HU, of a fitted hip's cortex, where the CT covers it."""
     step = max(1, len(hip.vertices) // 2000)
     points, normals = hip.vertices[::step], hip.normals[::step]
-    seen = grid.contains(points)
+    seen = imaged(image, grid, points)
+    if seen.sum() < FEWEST_SEEN:
+        return USUAL_CORTEX_HU
     offsets = np.arange(-3.0, 1.1, 0.5)
     rays = points[seen, None, :] + offsets[:, None] * normals[seen, None, :]
     return float(np.median(sample(image, grid, rays, -100.0).max(axis=1)))
@@ -124,6 +130,7 @@ def find_joint(
     plane = centre + a[:, None, None] * across + b[None, :, None] * along
     cortex = cortex_hu(image, grid, hip)
     weight = patch.astype(float) + 1e-3
+    fitted = base
     for number in range(ROUNDS):
         if number:
             base = _smooth(base * weight, SMOOTHING_MM) / _smooth(weight, SMOOTHING_MM)
@@ -131,7 +138,7 @@ def find_joint(
         heights = base[:, :, None] + reach
         image_columns = sample(image, grid, plane[:, :, None] + heights[..., None] * out, -100.0)
         shift, support = _cut_columns(image_columns, patch, cortex)
-        base = base + shift
+        base = np.clip(base + shift, fitted - REACH_MM, fitted + REACH_MM)
     return JointSheet(centre, across, along, out, low, base, patch, support)
 
 

@@ -50,6 +50,7 @@ CHANNEL_SHARE = 0.25
 """A voxel with this much of a channel belongs to it: channels err on the large side."""
 HIP_GAP_MM = -0.5
 """The sacrum may reach this far into a fitted hip, whose border has an error of its own."""
+AIR_HU = -1000.0
 SHEET_MM = 1.5
 """Radius below which a sheet of bone may fall between the voxels of the cut when its two borders
 are settled; it keeps what the cut gave it."""
@@ -119,7 +120,7 @@ def segment(
     whole = resample((membership > 0.5).astype(np.float32), cut_grid, around, 0.0) > 0.5
     for mask in channels.values():
         whole |= resample(mask.astype(np.float32), cut_grid, around, 0.0) > 0.5
-    hips = complete_hips(np.ascontiguousarray(image[box]), around, fitted, whole)
+    hips = complete_hips(np.maximum(image[box], AIR_HU), around, fitted, whole)
     tell("label", 0.9)
     coarsest_mm = float(volume.grid.spacing_mm.max())
     parts = confidences(image, grid, fitted, open_shares, coarsest_mm)
@@ -176,7 +177,7 @@ def refine(
     low, high = np.maximum(low, 0), np.minimum(high, grid.shape)
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
     near = grid.crop(low, high)
-    cropped = np.ascontiguousarray(image[box])
+    cropped = np.maximum(np.ascontiguousarray(image[box]), AIR_HU)
     prior = signed_distance(
         voxelise(fitted.sacrum.vertices, fitted.sacrum.faces, near), near.spacing_mm
     )
