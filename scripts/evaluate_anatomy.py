@@ -31,8 +31,18 @@ from typing import Any
 import numpy as np
 from anatomy_draws import BONES, ROOT, SUBJECTS, Draw, draw, simulate, turn_matrix, turned
 from anatomy_measures import FORAMINA, Measures, TrueAnatomy, measure_labels
+from anatomy_picture import draw as picture
 from rich.console import Console
 from rich.table import Table
+
+import planner
+from planner.anatomy import derive_anatomy
+from planner.anatomy.judge import gather
+from planner.model.volume import Volume
+from planner.segmentation import segment
+from planner.segmentation.localise import Localisation, localise
+from planner.segmentation.segment import in_common_order
+from planner.segmentation.template import build_template
 
 HELD_OUT = ("z042", "z046")
 HARD: dict[str, tuple[str, list[str]]] = {
@@ -100,23 +110,41 @@ def true_anatomy(
     )
 
 
-def evaluate(case: Draw, by_header: bool, cache: Path, pictures: Path | None) -> dict[str, Any]:
-    """Segment one case, as simulated or turned by its header alone, and measure it."""
-    import planner
-    from planner.anatomy import derive_anatomy
-    from planner.segmentation import segment
+VARIANTS = ("", "-turned", "-up", "-down", "-half-up", "-half-down", "-large", "-small")
+"""A case as simulated, turned by its header alone, and from wrong starts on purpose."""
+SHIFTS_MM = {"-up": -26.0, "-down": 26.0, "-half-up": -13.0, "-half-down": 13.0}
+SIZES = {"-large": 1.12, "-small": 0.89}
+CAUDAL = np.array([[0.0, 0.35, -0.94]])
+"""The sacral axis in the template's frame, S1 to S3."""
 
+
+def wrong_start(volume: Volume, variant: str) -> Localisation | None:
+    """Where to begin a variant that begins in the wrong place; None for the others."""
+    if variant not in SHIFTS_MM and variant not in SIZES:
+        return None
+    found = localise(in_common_order(volume), build_template())
+    pose = found.pose
+    moved = pose.translation + SHIFTS_MM.get(variant, 0.0) * pose.turn(CAUDAL)[0]
+    size = pose.log_scale + np.log(SIZES.get(variant, 1.0))
+    return dataclasses.replace(
+        found, pose=dataclasses.replace(pose, translation=moved, log_scale=size)
+    )
+
+
+def evaluate(case: Draw, variant: str, cache: Path, pictures: Path | None) -> dict[str, Any]:
+    """Segment one case in one of VARIANTS, and measure it."""
     folder = simulate(case, cache)
-    turn = case.turn_deg if by_header else (0.0, 0.0, 0.0)
+    turn = case.turn_deg if variant == "-turned" else (0.0, 0.0, 0.0)
     volume = turned(planner.load(folder / "dicom"), turn)
-    row: dict[str, Any] = {"case": case.name + "-turned" * by_header, "subject": case.subject}
+    row: dict[str, Any] = {"case": case.name + variant, "subject": case.subject}
     row |= {"options": case.options, "turn_deg": turn}
     started = time.perf_counter()
     try:
-        found = segment(volume)
+        found = segment(volume, start=wrong_start(volume, variant))
     except planner.PlannerError as error:
         return row | {"refused": str(error)}
     row["seconds"] = time.perf_counter() - started
+    row["evidence"], row["confidences"] = found.evidence, found.confidences
     endplate, row["confidence"] = None, 0.0
     try:
         anatomy = derive_anatomy(
@@ -124,19 +152,15 @@ def evaluate(case: Draw, by_header: bool, cache: Path, pictures: Path | None) ->
         )
         endplate = (anatomy.endplate_centre, anatomy.endplate_normal)
         row["confidence"] = anatomy.confidence
+        row["evidence"] |= gather(anatomy, volume)
     except planner.PlannerError as error:
         row["refused"] = str(error)
     truth = true_anatomy(case.subject, folder, turn)
-    measures = measure_labels(found.labels, found.grid, truth, endplate)
-    row["measures"] = dataclasses.asdict(measures)
-    row["confidences"] = found.confidences
-    row["evidence"] = found.evidence
+    row["measures"] = dataclasses.asdict(measure_labels(found.labels, found.grid, truth, endplate))
     keep = cache / "labels" / f"{row['case']}.npz"
     keep.parent.mkdir(exist_ok=True)
     np.savez_compressed(keep, labels=found.labels, affine=found.grid.patient_from_ijk)
     if pictures is not None:
-        from anatomy_picture import draw as picture
-
         picture(volume, found, truth, pictures / f"{row['case']}.png")
     return row
 
@@ -214,6 +238,7 @@ def main() -> int:
     parser.add_argument("cases", nargs="*", help="names of cases; all where none is given")
     parser.add_argument("--draws", type=int, default=60, help="how many random draws (60)")
     parser.add_argument("--turned", action="store_true", help="also turn draws by their headers")
+    parser.add_argument("--wrong", type=int, default=0, help="so many wrong starts per draw (0)")
     parser.add_argument("--cache", type=Path, help="folder that keeps simulated CTs and labels")
     parser.add_argument("--json", type=Path, help="write the measures of every case here")
     parser.add_argument("--pictures", type=Path, help="folder for an overlay of every case")
@@ -225,9 +250,13 @@ def main() -> int:
     if unknown := sorted(set(options.cases) - set(known)):
         parser.error(f"unknown cases {', '.join(unknown)}; known are {', '.join(known)}")
     chosen = [known[name] for name in options.cases or known]
-    wanted = [(case, False) for case in chosen]
-    if options.turned:
-        wanted += [(case, True) for case in chosen if case.name.startswith("draw-")]
+    wanted = [(case, "") for case in chosen]
+    draws = [case for case in chosen if case.name.startswith("draw-")]
+    wanted += [(case, "-turned") for case in draws if options.turned]
+    for case in draws:
+        first = 2 + 5 * int(case.name[5:]) % 6
+        wrong = (VARIANTS * 2)[first : first + options.wrong]
+        wanted += [(case, variant) for variant in wrong if variant not in ("", "-turned")]
     rows = []
     os.environ.setdefault("NUMBA_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.jobs)))
     with tempfile.TemporaryDirectory() as scratch, ProcessPoolExecutor(options.jobs) as pool:

@@ -14,7 +14,7 @@ from planner.anatomy.foramina import centroids, find_foramina
 from planner.anatomy.material import prepare
 from planner.anatomy.midplane import Midplane, find_midplane
 from planner.anatomy.orientation import check_course, check_endplate, check_left, check_orientation
-from planner.anatomy.plausibility import find_doubts, weaken
+from planner.anatomy.plausibility import check_shape, weaken
 from planner.anatomy.surface import sacral_surface
 from planner.geometry.grid import Float, Grid
 from planner.model.anatomy import LABELS, LEVELS, Anatomy, SacralFrame
@@ -65,10 +65,10 @@ def derive_anatomy(
     remarks = [*askew, *cut_off(labels), *check_endplate(material, frame, endplate, canal_axis)]
     foramina, missing = find_foramina(material, frame, axis, given)
     surface, unsure = sacral_surface(material, frame, axis, canal_axis, foramina)
-    doubts = find_doubts(material, frame, axis, foramina, surface)
-    found = weaken(given | {item.name: item.confidence for item in foramina}, doubts)
+    checks = check_shape(material, frame, axis, foramina, surface)
+    found = weaken(given | {item.name: item.confidence for item in foramina}, checks)
     foramina = tuple(replace(item, confidence=found[item.name]) for item in foramina)
-    remarks += [doubt.message for doubt in doubts]
+    remarks += [check.message for check in checks if not check.passed]
     present = {item.name for item in foramina}
     needed = [
         found.get(n, 1.0) if n in present or not n.startswith("foramen") else MISSING_CONFIDENCE
@@ -88,6 +88,7 @@ def derive_anatomy(
         confidence=float(min(needed)),
         confidences=found,
         warnings=(*warnings, *remarks, *missing, *unsure),
+        checks=checks,
     )
 
 

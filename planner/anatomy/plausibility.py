@@ -9,7 +9,6 @@ them exist, so a doubt lowers the confidence and is told; several, or an impossi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -22,6 +21,7 @@ from planner.model.anatomy import (
     LABELS,
     REGIONS,
     SIDES,
+    Check,
     Foramen,
     Region,
     SacralFrame,
@@ -50,7 +50,8 @@ BONE_ML = (90.0, 420.0)
 """157 to 217 ml there; without the smallest women and the largest men."""
 CANAL_SHARE = 0.9
 """Share of the course from the S1 to the S3 foramina that the canal's largest part must span."""
-JOINT_MM2 = 250.0
+LARGEST_MM3 = 9000.0
+JOINT_MM2 = (250.0, 6000.0)
 """Auricular surfaces measure 800 to 1500 mm2; a third is left of a partly ankylosed one."""
 JOINT_GAP_MM = 7.0
 DOUBTED, WEAKLY_DOUBTED, IMPOSSIBLE = 0.4, 0.75, 0.15
@@ -61,43 +62,31 @@ GROSS = 0.3
 S2 to S3 was a mislabelled row, while one in a hundred sound ones misses its range by a little."""
 
 
-@dataclass(frozen=True)
-class Doubt:
-    """One thing that does not look like a sacrum.
-
-    structures: names of the segments that it speaks against. factor: what their confidence is
-    multiplied by. message: in words, with figure and expectation.
-    """
-
-    structures: tuple[str, ...]
-    factor: float
-    message: str
-
-
-def find_doubts(
+def check_shape(
     material: Material,
     frame: SacralFrame,
     axis: Float,
     foramina: tuple[Foramen, ...],
     surface: SacralSurface,
-) -> tuple[Doubt, ...]:
+) -> tuple[Check, ...]:
     """Ask every gate; axis is (N, 3), patient LPS, mm."""
     return (
-        *spacing_doubts(foramina, axis),
-        *lateral_doubts(foramina, frame),
-        *pair_doubts(foramina, axis),
-        *volume_doubts(material, foramina),
-        *canal_doubts(material, foramina, axis),
-        *joint_doubts(material, surface),
+        *spacing_checks(foramina, axis),
+        *lateral_checks(foramina, frame),
+        *pair_checks(foramina, axis),
+        *volume_checks(material, foramina),
+        *canal_checks(material, foramina, axis),
+        *joint_checks(material, surface),
     )
 
 
-def weaken(confidences: dict[str, float], doubts: Iterable[Doubt]) -> dict[str, float]:
+def weaken(confidences: dict[str, float], checks: Iterable[Check]) -> dict[str, float]:
     """Multiply the confidence of every doubted structure; 1 where none was stated."""
     out = dict(confidences)
-    for doubt in doubts:
-        for name in doubt.structures:
-            out[name] = out.get(name, 1.0) * doubt.factor
+    for check in checks:
+        if not check.passed:
+            for name in check.structures:
+                out[name] = out.get(name, 1.0) * check.factor
     return out
 
 
@@ -109,80 +98,78 @@ def _range(span: tuple[float, float]) -> str:
     return f"{span[0]:.0f} to {span[1]:.0f} mm expected"
 
 
-def spacing_doubts(foramina: tuple[Foramen, ...], axis: Float) -> list[Doubt]:
-    """Tell foramina too near to or too far from the endplate or the next one, along the axis."""
+def spacing_checks(foramina: tuple[Foramen, ...], axis: Float) -> list[Check]:
+    """Measure how far foramina lie from the endplate and from the next one, along the axis."""
     out = []
     for side in SIDES:
         row = [item for item in foramina if item.side == side]
         if not row:
             continue
         at = station(axis, np.array([item.centre for item in row]))
-        if row[0].level == "S1" and _outside(at[0], FIRST_MM):
-            out.append(
-                Doubt(
-                    (row[0].name,),
-                    DOUBTED,
-                    f"{row[0].name} lies {at[0]:.0f} mm below the S1 endplate, {_range(FIRST_MM)}",
-                )
-            )
+        if row[0].level == "S1":
+            words = f"{row[0].name} lies {at[0]:.0f} mm below the S1 endplate, {_range(FIRST_MM)}"
+            name = f"endplate_to_s1_{side}"
+            out.append(Check(name, float(at[0]), FIRST_MM, "mm", (row[0].name,), DOUBTED, words))
         for n in range(1, len(row)):
             span = GAPS_MM.get((row[n - 1].level, row[n].level))
             gap = float(at[n] - at[n - 1])
-            if span is None or not _outside(gap, span):
+            if span is None:
                 continue
             pair = (row[n].name,) if n >= 3 else (row[n - 1].name, row[n].name)
             words = f"{row[n].name} lies {gap:.0f} mm below {row[n - 1].name}, {_range(span)}"
             gross = _outside(gap, (span[0] * (1.0 - GROSS), span[1] * (1.0 + GROSS)))
-            out.append(Doubt(pair, IMPOSSIBLE if gross else DOUBTED, words))
+            name = f"{row[n - 1].level.lower()}_to_{row[n].level.lower()}_{side}"
+            factor = IMPOSSIBLE if gross else DOUBTED
+            out.append(Check(name, gap, span, "mm", pair, factor, words))
     return out
 
 
-def lateral_doubts(foramina: tuple[Foramen, ...], frame: SacralFrame) -> list[Doubt]:
-    """Tell foramina too near to or too far from the midplane."""
+def lateral_checks(foramina: tuple[Foramen, ...], frame: SacralFrame) -> list[Check]:
+    """Measure how far foramina lie from the midplane."""
     out = []
     for item in foramina:
         span = LATERAL_MM.get(item.level, LOWER_LATERAL_MM)
         away = abs(float(frame.to_sacrum(item.centre)[0]))
-        if _outside(away, span):
-            words = f"{item.name} lies {away:.0f} mm from the midplane, {_range(span)}"
-            out.append(Doubt((item.name,), DOUBTED, words))
+        words = f"{item.name} lies {away:.0f} mm from the midplane, {_range(span)}"
+        name = f"midplane_to_{item.level.lower()}_{item.side}"
+        out.append(Check(name, away, span, "mm", (item.name,), DOUBTED, words))
     return out
 
 
-def pair_doubts(foramina: tuple[Foramen, ...], axis: Float) -> list[Doubt]:
-    """Tell levels whose left and right foramina lie at different heights."""
+def pair_checks(foramina: tuple[Foramen, ...], axis: Float) -> list[Check]:
+    """Measure how far left and right foramina of a level differ in height."""
     out = []
     for level in dict.fromkeys(item.level for item in foramina):
         pair = [item for item in foramina if item.level == level]
         if len(pair) < 2:
             continue
         at = station(axis, np.array([item.centre for item in pair]))
-        if abs(at[0] - at[1]) > PAIR_MM:
-            words = f"the {level} foramina lie {abs(at[0] - at[1]):.0f} mm apart in height"
-            words += f", at most {PAIR_MM:.0f} mm expected"
-            out.append(Doubt(tuple(item.name for item in pair), WEAKLY_DOUBTED, words))
+        apart = abs(float(at[0] - at[1]))
+        words = f"the {level} foramina lie {apart:.0f} mm apart in height"
+        words += f", at most {PAIR_MM:.0f} mm expected"
+        names = tuple(item.name for item in pair)
+        name = f"{level.lower()}_left_to_right"
+        out.append(Check(name, apart, (0.0, PAIR_MM), "mm", names, WEAKLY_DOUBTED, words))
     return out
 
 
-def volume_doubts(material: Material, foramina: tuple[Foramen, ...]) -> list[Doubt]:
-    """Tell a sacrum of an unlikely size, and channels that are mere slits."""
+def volume_checks(material: Material, foramina: tuple[Foramen, ...]) -> list[Check]:
+    """Measure the sacrum's size, and the channels': some are mere slits."""
     voxel = float(np.prod(material.grid.spacing_mm))
     bone = float(material.bone.sum()) * voxel / 1000.0
-    out = []
-    if _outside(bone, BONE_ML):
-        words = f"the sacrum's bone measures {bone:.0f} ml, {BONE_ML[0]:.0f} to {BONE_ML[1]:.0f} "
-        out.append(Doubt(("sacrum",), DOUBTED, words + "ml expected"))
+    words = f"the sacrum's bone measures {bone:.0f} ml, {BONE_ML[0]:.0f} to {BONE_ML[1]:.0f} "
+    out = [Check("bone", bone, BONE_ML, "ml", ("sacrum",), DOUBTED, words + "ml expected")]
     for item in foramina:
         least = SMALLEST_MM3.get(item.level, LOWER_SMALLEST_MM3)
         volume = len(material.points(item.name)) * voxel
-        if volume < least:
-            words = f"{item.name} holds {volume:.0f} mm3, at least {least:.0f} mm3 expected"
-            out.append(Doubt((item.name,), DOUBTED, words))
+        words = f"{item.name} holds {volume:.0f} mm3, at least {least:.0f} mm3 expected"
+        limit = (least, LARGEST_MM3)
+        out.append(Check(item.name, volume, limit, "mm3", (item.name,), DOUBTED, words))
     return out
 
 
-def canal_doubts(material: Material, foramina: tuple[Foramen, ...], axis: Float) -> list[Doubt]:
-    """Tell a canal that is interrupted between the S1 and the S3 foramina."""
+def canal_checks(material: Material, foramina: tuple[Foramen, ...], axis: Float) -> list[Check]:
+    """Measure over how much of its way from the S1 to the S3 foramina the canal is found."""
     ends = [item.centre for item in foramina if item.level in ("S1", "S3")]
     box = material.box(("sacral_canal",), 0.0)
     if {item.level for item in foramina} < {"S1", "S3"} or box is None:
@@ -196,14 +183,15 @@ def canal_doubts(material: Material, foramina: tuple[Foramen, ...], axis: Float)
     at = station(axis, grid.to_patient(np.argwhere(parts == int(sizes.argmax()))))
     steps = np.arange(low, high, 2.0)
     filled = np.histogram(at, bins=np.append(steps, steps[-1] + 2.0))[0] > 0
-    if filled.mean() >= CANAL_SHARE:
-        return []
-    words = f"the canal is found along {filled.mean():.0%} of its course from S1 to S3"
-    return [Doubt(("sacral_canal",), DOUBTED, words + f", {CANAL_SHARE:.0%} expected")]
+    share = float(filled.mean())
+    words = f"the canal is found along {share:.0%} of its course from S1 to S3"
+    words += f", {CANAL_SHARE:.0%} expected"
+    limit = (CANAL_SHARE, 1.0)
+    return [Check("canal_course", share, limit, "1", ("sacral_canal",), DOUBTED, words)]
 
 
-def joint_doubts(material: Material, surface: SacralSurface) -> list[Doubt]:
-    """Tell a side on which the sacrum hardly faces a hip."""
+def joint_checks(material: Material, surface: SacralSurface) -> list[Check]:
+    """Measure over how much of its surface the sacrum faces either hip."""
     corners = surface.vertices[surface.faces]
     chosen = surface.regions == REGIONS.index(Region.SACROILIAC)
     a, b, c = corners[chosen].transpose(1, 0, 2)
@@ -212,13 +200,12 @@ def joint_doubts(material: Material, surface: SacralSurface) -> list[Doubt]:
     out = []
     for side in SIDES:
         name = f"hip_{side}"
-        points = material.points(name)
-        if not len(points):
-            out.append(Doubt((name,), DOUBTED, f"{name} was not found beside the sacrum"))
-            continue
-        near, _ = cKDTree(points).query(middles, distance_upper_bound=JOINT_GAP_MM)
-        area = float(areas[np.isfinite(near)].sum())
-        if area < JOINT_MM2:
-            words = f"the sacrum faces {name} over {area:.0f} mm2, at least {JOINT_MM2:.0f} mm2 "
-            out.append(Doubt((name,), DOUBTED, words + "expected"))
+        points, area = material.points(name), 0.0
+        words = f"{name} was not found beside the sacrum"
+        if len(points):
+            near, _ = cKDTree(points).query(middles, distance_upper_bound=JOINT_GAP_MM)
+            area = float(areas[np.isfinite(near)].sum())
+            words = f"the sacrum faces {name} over {area:.0f} mm2, at least {JOINT_MM2[0]:.0f} mm2 "
+            words += "expected"
+        out.append(Check(f"joint_{side}", area, JOINT_MM2, "mm2", (name,), DOUBTED, words))
     return out

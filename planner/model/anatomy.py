@@ -130,6 +130,29 @@ class SacralSurface:
         return self.vertices, self.faces[wanted]
 
 
+@dataclass(frozen=True)
+class Check:
+    """One thing that was asked of the anatomy, and what was measured.
+
+    limit: least and most that is expected, in unit. structures: names of the segments that it
+    speaks for or against. factor: what their confidence is multiplied by where it fails. message:
+    in words, where it fails.
+    """
+
+    name: str
+    measured: float
+    limit: tuple[float, float]
+    unit: str
+    structures: tuple[str, ...] = ()
+    factor: float = 1.0
+    message: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether what was measured lies within the limit."""
+        return self.limit[0] <= self.measured <= self.limit[1]
+
+
 @dataclass(frozen=True, eq=False)
 class Anatomy:
     """Everything that planning knows of the patient's bones.
@@ -138,7 +161,7 @@ class Anatomy:
     axis: (N, 3) curved sacral axis through the vertebral bodies from S1 downwards, patient LPS, mm.
     canal_axis: (N, 3) centreline of the sacral canal from cranial to caudal, patient LPS, mm.
     foramina: those that were found; a foramen that is missing is absent here and named in warnings.
-    confidence: 0 to 1, overall. confidences: per structure.
+    confidence: 0 to 1, overall. confidences: per structure. checks: what they rest on.
     source: builtin, provided or totalsegmentator.
     """
 
@@ -155,6 +178,7 @@ class Anatomy:
     confidence: float
     confidences: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
 
     def __post_init__(self) -> None:
         if self.labels.shape != self.grid.shape:

@@ -100,34 +100,46 @@ def wall_contrast(
     return float(np.clip(brightest, low, high).mean() - np.clip(middle, low, high).mean())
 
 
-def level_confidence(support: Float, fitted: Fitted) -> float:
-    """Confidence that the foramina's levels are right, from (V,) support of the sacrum."""
-    below = share_of(support[fitted.lower])
-    plate = share_of(support[fitted.endplate])
-    return _mapped(below, LOWER_SUPPORT) * _mapped(plate, ENDPLATE_SUPPORT)
+def support_of(
+    image: NDArray[np.float32], grid: Grid, fitted: Fitted
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Measure how far the image bears out the fitted surfaces.
+
+    Returns shares of supported surface, by `sacrum`, `lower` (below S2), `endplate` and hips; and
+    the contrast of every foramen's wall, HU, by its name.
+    """
+    support = border_support(image, grid, fitted.sacrum)
+    shares = {
+        "sacrum": share_of(support),
+        "lower": share_of(support[fitted.lower]),
+        "endplate": share_of(support[fitted.endplate]),
+    }
+    side: Side
+    for side, hip in fitted.hips.items():
+        shares[f"hip_{side}"] = share_of(border_support(image, grid, hip))
+    walls = {
+        name: wall_contrast(image, grid, fitted.channels[name], fitted.sacrum, marks)
+        for name, marks in fitted.landmarks.items()
+    }
+    return shares, walls
 
 
 def confidences(
-    image: NDArray[np.float32],
-    grid: Grid,
-    fitted: Fitted,
+    shares: dict[str, float],
+    walls: dict[str, float],
     open_shares: dict[str, float],
     coarsest_mm: float,
 ) -> dict[str, float]:
     """Confidence per structure; `sacrum`, hips, `sacral_canal` and every foramen.
 
+    shares, walls: from support_of. open_shares: of each channel's core, found empty by the cut.
     coarsest_mm: largest voxel spacing of the CT; beyond FINE_MM it lowers every figure.
     """
-    support = border_support(image, grid, fitted.sacrum)
-    out = {"sacrum": _mapped(share_of(support), SUPPORT)}
-    side: Side
-    for side, hip in fitted.hips.items():
-        out[f"hip_{side}"] = _mapped(share_of(border_support(image, grid, hip)), SUPPORT)
+    out = {n: _mapped(shares[n], SUPPORT) for n in ("sacrum", "hip_left", "hip_right")}
     out["sacral_canal"] = _mapped(open_shares.get("sacral_canal", 0.0), OPEN_SHARE)
-    levels = level_confidence(support, fitted)
-    for name, marks in fitted.landmarks.items():
+    levels = _mapped(shares["lower"], LOWER_SUPPORT) * _mapped(shares["endplate"], ENDPLATE_SUPPORT)
+    for name, contrast in walls.items():
         level = name.split("_")[1]
-        contrast = wall_contrast(image, grid, fitted.channels[name], fitted.sacrum, marks)
         own = _mapped(contrast, WALL_HU.get(level, WALL_HU["s4"]))
         if level in ("s1", "s2", "s3"):
             own = LEAST_OWN + (1.0 - LEAST_OWN) * own

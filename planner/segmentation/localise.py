@@ -97,7 +97,7 @@ def along_axes(
     coarse = Grid.around(turned.corners(), POOLED_MM)
     # On faint bone the pose found turns on the last digit here: by ITK it stays what was measured.
     out = np.ascontiguousarray(resample_with_itk(boneness, turned, coarse, 0.0), np.float32)
-    index = np.stack(np.indices(coarse.shape), axis=-1).reshape(-1, 3)
+    index = np.indices(coarse.shape).reshape(3, -1).T
     out[~turned.contains(coarse.to_patient(index)).reshape(coarse.shape)] = NOT_IMAGED
     return out, coarse
 

@@ -24,7 +24,7 @@ from planner.geometry.voxelise import voxelise
 from planner.model.anatomy import CHANNELS, LABELS, SIDES, Side
 from planner.model.volume import Volume
 from planner.segmentation.channels import channel_fields, envelope, split_channels
-from planner.segmentation.confidence import confidences
+from planner.segmentation.confidence import confidences, support_of
 from planner.segmentation.cut import CutSettings, directed_cut
 from planner.segmentation.fit import IMAGE_MM, Fitted, fit
 from planner.segmentation.hips import complete_hips
@@ -99,11 +99,7 @@ def segment(
 
     tell("localise", 0.0)
     template = build_template()
-    order = common_order(volume.grid)
-    values = order.apply(volume.values)
-    if not values.flags.f_contiguous:
-        values = np.ascontiguousarray(values)
-    stored = replace(volume, values=values, grid=order.grid(volume.grid))
+    stored = in_common_order(volume)
     found = localise(stored, template) if start is None else start
     warnings = check_lie(found.turn)
     # From here on coordinates run along the body's own axes: the affine turns, no voxel moves.
@@ -123,18 +119,35 @@ def segment(
     hips = complete_hips(np.maximum(image[box], AIR_HU), around, fitted, whole)
     tell("label", 0.9)
     coarsest_mm = float(volume.grid.spacing_mm.max())
-    parts = confidences(image, grid, fitted, open_shares, coarsest_mm)
+    shares, walls = support_of(image, grid, fitted)
+    parts = confidences(shares, walls, open_shares, coarsest_mm)
     target = label_grid(straight.grid)
     labels = paint(fitted, membership, channels, cut_grid, target)
     add_hips(labels, target, hips, around)
     tell("label", 1.0)
     return Segmentation(
-        np.asfortranarray(order.undo(labels)),
+        np.asfortranarray(common_order(volume.grid).undo(labels)),
         label_grid(volume.grid),
         parts,
         (*warnings, *warnings_of(parts)),
-        evidence={"contrast": found.contrast, "runner_up": found.runner_up},
+        evidence={
+            "contrast": found.contrast,
+            "runner_up": found.runner_up,
+            **{f"support_{name}": share for name, share in shares.items()},
+            **{f"wall_{name}": contrast for name, contrast in walls.items()},
+            **{f"open_{name}": share for name, share in open_shares.items()},
+            "moved_mean_mm": float(fitted.moved_mm.mean()),
+        },
     )
+
+
+def in_common_order(volume: Volume) -> Volume:
+    """The same volume, its voxels in an order that does not depend on how they were stored."""
+    order = common_order(volume.grid)
+    values = order.apply(volume.values)
+    if not values.flags.f_contiguous:
+        values = np.ascontiguousarray(values)
+    return replace(volume, values=values, grid=order.grid(volume.grid))
 
 
 def check_localisation(straight: Volume, template: Template, found: Localisation) -> None:
