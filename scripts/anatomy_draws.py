@@ -54,9 +54,12 @@ def turn_matrix(turn_deg: tuple[float, float, float]) -> Float:
     return np.asarray(Rotation.from_euler("xyz", turn_deg, degrees=True).as_matrix())
 
 
-def draw(seed: int, subjects: tuple[str, ...] = SUBJECTS) -> Draw:
-    """Draw one acquisition; the seed also chooses the person, in turn."""
-    rng = np.random.default_rng((20260, seed))
+def draw(seed: int, harsh: bool = False) -> Draw:
+    """Draw one acquisition; the seed also chooses the person, in turn.
+
+    harsh: from the worst end of every range, and beyond what is planned on: something should fail.
+    """
+    rng = np.random.default_rng((20260, seed, int(harsh)) if harsh else (20260, seed))
 
     def now_and_then(share: float, value: float) -> float:
         return value if rng.random() < share else 0.0
@@ -81,16 +84,24 @@ def draw(seed: int, subjects: tuple[str, ...] = SUBJECTS) -> Draw:
         "below": rng.uniform(-18.0, 40.0),
         "seed": seed,
     }
+    if harsh:
+        figures |= {
+            "noise": rng.uniform(20.0, 40.0),
+            "streak": rng.uniform(0.0, 35.0),
+            "osteoporosis": rng.uniform(0.85, 1.0),
+            "yaw": rng.normal(0.0, 25.0),
+            "ankylosis": now_and_then(0.4, rng.uniform(0.2, 0.7)),
+        }
     options = [f"--{name}={value:.6g}" for name, value in figures.items()]
-    broken = str(rng.choice(("", "", "left", "right", "left,right")))
+    broken = str(rng.choice(("left,right",) if harsh else ("", "", "left", "right", "left,right")))
     if broken:
         kind = rng.choice(("dense", "mixed", "lucent", "open"))
         options += [f"--fracture={broken}", f"--fracture-kind={kind}"]
     options += [flag for flag, share in _FLAGS if rng.random() < share]
     turn = rng.uniform((-45.0, -30.0, -60.0), (45.0, 30.0, 60.0))
     return Draw(
-        f"draw-{seed:03d}",
-        subjects[seed % len(subjects)],
+        f"{'harsh' if harsh else 'draw'}-{seed:03d}",
+        SUBJECTS[seed % len(SUBJECTS)],
         tuple(options),
         (float(turn[0]), float(turn[1]), float(turn[2])),
     )

@@ -25,6 +25,7 @@ FACING = 0.5
 """Cosine between the sacrum's normal and the way to the hip from which it faces it."""
 FOUND_MM = 2.0
 """A foramen is found where its true centre lies inside its label or this close to it."""
+RIGHT_MM, LEAST_DICE = 3.0, 0.8
 LEVELS = ("s1", "s2", "s3", "s4")
 FORAMINA = tuple(f"foramen_{level}_{side}" for level in LEVELS for side in SIDES)
 
@@ -67,6 +68,16 @@ class Measures:
     foramina: dict[str, float] = field(default_factory=dict)
     centroids: dict[str, float] = field(default_factory=dict)
     mislabelled: list[str] = field(default_factory=list)
+
+    @property
+    def right(self) -> bool:
+        """Whether every S1 to S3 foramen is named right and within RIGHT_MM, on a true sacrum."""
+        upper = {name: away for name, away in self.foramina.items() if "_s4_" not in name}
+        return (
+            all(away <= RIGHT_MM for away in upper.values())
+            and not upper.keys() & set(self.mislabelled)
+            and self.dice >= LEAST_DICE
+        )
 
     @property
     def found(self) -> tuple[int, int, int, int]:

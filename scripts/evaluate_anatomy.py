@@ -72,10 +72,11 @@ AIMS = {
 
 
 def cases(draws: int) -> dict[str, Draw]:
-    """Every case by name: the subjects as they are, the hard ones, and so many draws."""
+    """Every case by name: the subjects as they are, the hard ones, draws, and a third of harsh."""
     named = [Draw(subject, subject, ()) for subject in SUBJECTS]
     named += [Draw(name, subject, tuple(options)) for name, (subject, options) in HARD.items()]
     named += [draw(seed) for seed in range(draws)]
+    named += [draw(seed, harsh=True) for seed in range(draws // 3)]
     return {case.name: case for case in named}
 
 
@@ -223,6 +224,7 @@ def report(rows: list[dict[str, Any]], console: Console) -> None:
         ("default", lambda r: r["case"] in SUBJECTS),
         ("hard", lambda r: r["case"] in HARD),
         ("random draws", lambda r: r["case"].startswith("draw-")),
+        ("harsh draws", lambda r: r["case"].startswith("harsh-")),
     ):
         for words, apart in (("used in tuning", False), ("held out", True)):
             chosen = [r for r in rows if mine(r) and (r["subject"] in HELD_OUT) == apart]
@@ -251,10 +253,10 @@ def main() -> int:
         parser.error(f"unknown cases {', '.join(unknown)}; known are {', '.join(known)}")
     chosen = [known[name] for name in options.cases or known]
     wanted = [(case, "") for case in chosen]
-    draws = [case for case in chosen if case.name.startswith("draw-")]
+    draws = [case for case in chosen if case.name.startswith(("draw-", "harsh-"))]
     wanted += [(case, "-turned") for case in draws if options.turned]
     for case in draws:
-        first = 2 + 5 * int(case.name[5:]) % 6
+        first = 2 + 5 * int(case.name[-3:]) % 6
         wrong = (VARIANTS * 2)[first : first + options.wrong]
         wanted += [(case, variant) for variant in wrong if variant not in ("", "-turned")]
     rows = []

@@ -1,14 +1,11 @@
-"""Are wrong anatomies told? Confidence, warnings and refusals against the truth.
+"""Fit the judge of an anatomy to segmentations of known truth, and test it on people left out.
 
-    python scripts/evaluate_confidence.py                   all simulated cases
-    python scripts/evaluate_confidence.py z001 3mm-z019     some cases
-    python scripts/evaluate_confidence.py --cache DIR --json F
+    python scripts/evaluate_anatomy.py --turned --wrong 2 --cache DIR --json ROWS.json
+    python scripts/evaluate_confidence.py ROWS.json [MORE.json] [--picture FILE.png]
 
-Failures are rare, so they are provoked: besides its own start, every case is segmented again from
-starts displaced along the sacral axis, by about half a level and by about a whole one, as if the
-pelvis had been found there. The anatomy then passes the gates that stand before every plan. A
-foramen is found where its true centre lies within 2 mm of its label. Needs the real bones and their
-CT simulator beside the repository, in `../shared/real_bones`.
+Reads what `evaluate_anatomy.py` wrote. Prints the terms of `planner/anatomy/judge.py` fitted to all
+rows, and, from fits that leave out one person after the other, how often a stated probability came
+true, and what a floor under it lets through and refuses.
 """
 
 from __future__ import annotations
@@ -16,106 +13,49 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from anatomy_measures import FOUND_MM
-from evaluate_anatomy import BONES, cases, simulate, true_anatomy
+from anatomy_measures import Measures
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from scipy.spatial import cKDTree
+from scipy.optimize import minimize
 
-import planner
-from planner.anatomy.findings import look_for_findings, to_warnings
-from planner.model.anatomy import LABELS
-from planner.model.configuration import Configuration
-from planner.model.volume import Volume
-from planner.pipeline import trusted_anatomy
-from planner.segmentation import segment
-from planner.segmentation.localise import Localisation, localise
-from planner.segmentation.template import build_template
+from planner.anatomy.judge import MOST, features, probability
 
-SHIFTS_MM = (0.0, 14.0, -14.0, 25.0, -25.0)
-CAUDAL = np.array([[0.0, 0.35, -0.94]])
-"""The sacral axis in the template's frame, S1 to S3."""
-MISSING_MM = 999.0
-BINS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 1.0)
+PENALTY = 1.0
+"""On the squared weights: with it no single feature decides."""
+BINS = (0.0, 0.05, 0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 1.0)
+FLOORS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
+
+Floats = NDArray[np.float64]
 
 
-def displaced(found: Localisation, shift_mm: float) -> Localisation:
-    """A start moved along the sacral axis, towards the feet where positive."""
-    moved = found.pose.translation + shift_mm * found.pose.turn(CAUDAL)[0]
-    return replace(found, pose=replace(found.pose, translation=moved))
+def read_rows(paths: list[Path]) -> list[dict[str, Any]]:
+    """Rows with all evidence; those that the anatomy itself refused cannot be judged."""
+    rows = [row for path in paths for row in json.loads(path.read_text(encoding="utf-8"))]
+    return [row for row in rows if "unnamed_opening" in row.get("evidence", {})]
 
 
-def evaluate(volume: Volume, start: Localisation, centres: dict[str, Any]) -> dict[str, Any]:
-    """Segment from one start; the gate that refused it, or confidence and error of foramina."""
-    configuration = Configuration()
-    try:
-        anatomy = trusted_anatomy(segment(volume, start=start), volume, configuration)
-    except planner.PlannerError as error:
-        return {"refused": str(error), "foramina": [], "warnings": []}
-    findings = to_warnings(look_for_findings(anatomy, volume))
-    foramina = []
-    for name, centre in centres.items():
-        if not volume.grid.contains(centre[None])[0]:
-            continue
-        voxels = np.argwhere(anatomy.labels == LABELS[name])
-        away = np.inf
-        if len(voxels):
-            away = float(cKDTree(anatomy.grid.to_patient(voxels)).query(centre)[0])
-        half = float(anatomy.grid.spacing_mm.max()) / 2
-        error_mm = min(max(away - half, 0.0), MISSING_MM)  # JSON knows no infinity
-        told = anatomy.confidences.get(name, 0.0)
-        foramina.append({"name": name, "confidence": told, "error": error_mm})
-    warnings = [*anatomy.warnings, *findings]
-    return {"refused": "", "foramina": foramina, "warnings": warnings}
+def fit(x: Floats, y: Floats) -> Floats:
+    """Weights, constant first, of a logistic regression with a ridge."""
+
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        odds = weights[0] + x @ weights[1:]
+        rate = 1.0 / (1.0 + np.exp(-odds))
+        value = np.logaddexp(0.0, odds).sum() - y @ odds + PENALTY * weights[1:] @ weights[1:]
+        slope = np.concatenate([[np.sum(rate - y)], x.T @ (rate - y) + 2 * PENALTY * weights[1:]])
+        return float(value), slope
+
+    # All terms speak for the anatomy by their sign; a weight against that is chance.
+    bounds = [(None, None)] + [(0.0, None)] * x.shape[1]
+    start = np.zeros(x.shape[1] + 1)
+    return np.asarray(minimize(loss, start, jac=True, bounds=bounds).x)
 
 
-def upper(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Foramina of S1 to S3."""
-    return [f for f in row["foramina"] if "_s4_" not in f["name"]]
-
-
-def verdicts(rows: list[dict[str, Any]], console: Console) -> None:
-    """Print by start what became of it: right, refused, or wrong and let through."""
-    table = Table(title="S1 to S3, by how far the start was displaced (towards the feet: +)")
-    for head in ("start, mm", "n", "all found", "refused", "wrong, let through", "least warnings"):
-        table.add_column(head, justify="right")
-    for shift in SHIFTS_MM:
-        mine = [row for row in rows if row["shift_mm"] == shift]
-        refused = [row for row in mine if row["refused"]]
-        wrong = [
-            row
-            for row in mine
-            if not row["refused"] and any(f["error"] > FOUND_MM for f in upper(row))
-        ]
-        least = str(min(len(row["warnings"]) for row in wrong)) if wrong else ""
-        right = len(mine) - len(refused) - len(wrong)
-        cells = (len(mine), right, len(refused), len(wrong))
-        table.add_row(f"{shift:+.0f}", *(str(n) for n in cells), least)
-    console.print(table)
-
-
-def curve(rows: list[dict[str, Any]], console: Console) -> None:
-    """Print the share of foramina found by confidence, of those that were let through."""
-    table = Table(title="Foramina found, by stated confidence, in anatomies not refused")
-    for head in ("levels", "confidence", "n", "found"):
-        table.add_column(head, justify="right")
-    for title, lowest in (("S1-S3", False), ("S4", True)):
-        chosen = [f for row in rows for f in row["foramina"] if ("_s4_" in f["name"]) == lowest]
-        told = np.array([f["confidence"] for f in chosen])
-        right = np.array([f["error"] <= FOUND_MM for f in chosen])
-        for low, high in zip(BINS[:-1], BINS[1:], strict=True):
-            inside = (told >= low) & ((told < high) | (high == BINS[-1]))
-            if inside.any():
-                table.add_row(
-                    title, f"{low:.2f} to {high:.2f}", str(inside.sum()), str(right[inside].sum())
-                )
-    console.print(table)
+AGAINST = ("most_off_centre_mm", "unnamed_opening_hu", "doubt")
 
 
 def main() -> int:
@@ -123,33 +63,89 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("cases", nargs="*", help="names of cases; all where none is given")
-    parser.add_argument("--cache", type=Path, help="folder that keeps the simulated CTs")
-    parser.add_argument("--json", type=Path, help="write confidence and error of every foramen")
+    parser.add_argument("rows", nargs="+", type=Path)
+    parser.add_argument("--picture", type=Path, help="write a reliability diagram here")
     options = parser.parse_args()
-    if not BONES.is_dir():
-        parser.exit(3, f"The real bones were expected in {BONES}.\n")
-    rows = []
-    with tempfile.TemporaryDirectory() as scratch:
-        for name in options.cases or list(cases()):
-            folder = simulate(name, options.cache or Path(scratch))
-            centres = true_anatomy(cases()[name][0], folder).foramina
-            volume = planner.load(folder / "dicom")
-            try:
-                found = localise(volume, build_template())
-            except planner.PlannerError as error:
-                print(f"{name}: {error}", file=sys.stderr)
-                continue
-            for shift_mm in SHIFTS_MM:
-                row = evaluate(volume, displaced(found, shift_mm), centres)
-                rows.append({"case": name, "shift_mm": shift_mm, **row})
-                print(f"{name} {shift_mm:+.0f} mm", file=sys.stderr)
-            if options.json:
-                options.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    rows = read_rows(options.rows)
+    table = [features(row["evidence"]) for row in rows]
+    names = list(table[0])
+    raw = np.array([[values[name] for name in names] for values in table])
+    right = np.array([Measures(**row["measures"]).right for row in rows], float)
+    people = np.array([row["subject"] for row in rows])
+    middle = np.median(raw[right == 1], axis=0)
+    spread = np.maximum(np.percentile(np.abs(raw - middle), 75, axis=0), 1e-6)
+    sign = np.where(np.isin(names, AGAINST), -1.0, 1.0)
+    x = sign * np.clip((raw - middle) / spread, -MOST, MOST)
+    left_out = np.empty(len(rows))
+    for person in np.unique(people):
+        weights = fit(x[people != person], right[people != person])
+        mine = people == person
+        left_out[mine] = 1.0 / (1.0 + np.exp(-weights[0] - x[mine] @ weights[1:]))
+    weights = fit(x, right)
+    print(f"CONSTANT = {weights[0]:.3f}")
+    for name, m, s, w in zip(names, middle, spread, sign * weights[1:], strict=True):
+        print(f'    "{name}": Term({m:.4g}, {s:.4g}, {w:.3f}),')
+    shipped = np.array([probability(row["evidence"]) for row in rows])
     console = Console(width=None if sys.stdout.isatty() else 100)
-    verdicts(rows, console)
-    curve(rows, console)
+    reliability(left_out, shipped, right, console)
+    floors(left_out, right, console)
+    worst = sorted(zip(left_out, right, rows, strict=True), key=lambda t: -abs(t[0] - t[1]))[:15]
+    for stated, truth, row in worst:
+        print(f"{row['case']}: {stated:.2f} stated, {'right' if truth else 'wrong'}")
+    if options.picture:
+        picture(left_out, right, options.picture)
     return 0
+
+
+def reliability(stated: Floats, shipped: Floats, right: Floats, console: Console) -> None:
+    """Print how often a stated probability came true."""
+    table = Table(
+        title=f"{len(right)} segmentations, {int(right.sum())} right; each person left out"
+    )
+    for head in ("stated", "n", "right", "share", "mean stated", "n by the shipped terms", "right"):
+        table.add_column(head, justify="right")
+    for low, high in zip(BINS[:-1], BINS[1:], strict=True):
+        inside = (stated >= low) & ((stated < high) | (high == BINS[-1]))
+        there = (shipped >= low) & ((shipped < high) | (high == BINS[-1]))
+        if inside.any():
+            count, came = int(inside.sum()), int(right[inside].sum())
+            shares = (f"{came / count:.3f}", f"{stated[inside].mean():.3f}")
+            both = (str(int(there.sum())), str(int(right[there].sum())))
+            table.add_row(f"{low:.2f} to {high:.2f}", str(count), str(came), *shares, *both)
+    console.print(table)
+
+
+def floors(stated: Floats, right: Floats, console: Console) -> None:
+    """Print what a floor lets through and refuses."""
+    table = Table(title="By the floor, each person left out")
+    for head in ("floor", "let through", "wrong of them", "right refused"):
+        table.add_column(head, justify="right")
+    for floor in FLOORS:
+        passed = stated >= floor
+        wrong, refused = int((right[passed] == 0).sum()), int((~passed & (right == 1)).sum())
+        table.add_row(
+            f"{floor:.2f}",
+            str(int(passed.sum())),
+            f"{wrong} ({wrong / max(int(passed.sum()), 1):.1%})",
+            f"{refused} ({refused / max(right.sum(), 1):.1%})",
+        )
+    console.print(table)
+
+
+def picture(stated: Floats, right: Floats, path: Path) -> None:
+    """Draw stated against observed, with the number in each bin."""
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 6))
+    axes.plot([0, 1], [0, 1], color="0.7")
+    for low, high in zip(BINS[:-1], BINS[1:], strict=True):
+        inside = (stated >= low) & ((stated < high) | (high == BINS[-1]))
+        if inside.any():
+            share = float(right[inside].mean())
+            axes.plot(stated[inside].mean(), share, "o", color="tab:blue")
+            axes.annotate(str(int(inside.sum())), (float(stated[inside].mean()), share))
+    axes.set(xlabel="stated probability", ylabel="share that was right", title="People left out")
+    figure.savefig(path, dpi=100)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -140,19 +139,6 @@ def test_confidence_gate(seen: dict, tmp_path: Path) -> None:
     with pytest.raises(UntrustedAnatomyError, match=r"confidence of 0\.80.*at least 0\.90"):
         plan_ct(Path("ct"), strict, anatomy_file=path)
     assert "target" not in seen  # nothing was proposed
-
-
-def test_a_doubtful_anatomy_says_so_first(seen: dict, monkeypatch, tmp_path: Path) -> None:
-    path = save(tmp_path / "own.seg.nrrd")
-    _, plan = plan_ct(Path("ct"), Configuration(), anatomy_file=path)
-    assert not any("Check every level" in line for line in plan.warnings)
-    derive = bones.anatomy_stage.derive_anatomy
-    weak = SimpleNamespace(derive_anatomy=lambda *a, **k: replace(derive(*a, **k), confidence=0.45))
-    monkeypatch.setattr(bones, "anatomy_stage", weak)
-    _, plan = plan_ct(Path("ct"), Configuration(), anatomy_file=path)
-    doubt = next(line for line in plan.warnings if "Check every level" in line)
-    assert doubt.startswith("the anatomy's confidence is 0.45")
-    assert plan.warnings.index(doubt) < plan.warnings.index("Foramen S4 left is faint.")
 
 
 def test_no_trajectory_tells_the_tally(seen: dict, tmp_path: Path) -> None:

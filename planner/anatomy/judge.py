@@ -8,14 +8,26 @@ tell right from wrong.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
 from planner.anatomy.findings.view import view_of
+from planner.anatomy.plausibility import WEAKLY_DOUBTED, weaken
 from planner.anatomy.tunnels import find_openings, seen_through, unroll
-from planner.model.anatomy import Anatomy
+from planner.model.anatomy import SIDES, Anatomy, Check
 from planner.model.volume import Volume
 
-UPPER = ("S1", "S2", "S3")
+UPPER = tuple(f"foramen_{level}_{side}" for level in ("s1", "s2", "s3") for side in SIDES)
+UNNAMED_HU, SEEN_HU, OFF_CENTRE_MM = (0.0, 120.0), (15.0, 1000.0), (0.0, 5.0)
+"""PLACEHOLDER"""
+IMAGE_LIMITS = (
+    ("contrast", (0.2, 1.0), "1", "the place of the pelvis"),
+    ("support_sacrum", (0.5, 1.0), "1", "the sacrum's surface"),
+    ("support_lower", (0.4, 1.0), "1", "the sacrum's lower end"),
+    ("support_endplate", (0.5, 1.0), "1", "the S1 endplate"),
+)
+"""PLACEHOLDER"""
 OPENING_MM2 = (9.0, 300.0)
 """Area of an opening that could be a foramen: smaller ones are noise, larger ones a thin ala."""
 NOT_SEEN_HU = -50.0
@@ -47,3 +59,104 @@ def gather(anatomy: Anatomy, volume: Volume) -> dict[str, float]:
     out["doubt"] = float(-sum(np.log(check.factor) for check in failed))
     out |= {f"check_{check.name}": check.measured for check in anatomy.checks}
     return out
+
+
+@dataclass(frozen=True)
+class Term:
+    """A feature's part in the judgement: weight * (value - middle) / spread, bounded to MOST."""
+
+    middle: float
+    spread: float
+    weight: float
+
+    def of(self, value: float) -> float:
+        """The term's part of the log odds."""
+        return self.weight * float(np.clip((value - self.middle) / self.spread, -MOST, MOST))
+
+
+def judge(anatomy: Anatomy, volume: Volume, evidence: dict[str, float]) -> Anatomy:
+    """Add up all evidence: the anatomy with its confidence as a whole, and every check.
+
+    evidence: of a built-in segmentation; without it only the plate's openings are checked.
+    Raises UntrustedAnatomyError when a structure that must be kept clear of was not found.
+    """
+    known = evidence | gather(anatomy, volume)
+    checks = (*anatomy.checks, *plate_checks(known), *image_checks(known))
+    failed = [check for check in checks[len(anatomy.checks) :] if not check.passed]
+    sure = weaken(anatomy.confidences, failed)
+    return replace(
+        anatomy,
+        confidence=probability(known) if evidence else anatomy.confidence,
+        checks=checks,
+        confidences=sure,
+        foramina=tuple(
+            replace(item, confidence=sure.get(item.name, item.confidence))
+            for item in anatomy.foramina
+        ),
+        warnings=(*anatomy.warnings, *(check.message for check in failed)),
+    )
+
+
+def plate_checks(evidence: dict[str, float]) -> tuple[Check, ...]:
+    """Every opening has a name, and every named foramen of S1 to S3 is an opening."""
+    depth = evidence["unnamed_opening"]
+    words = (
+        f"the plate of the sacrum is open where no foramen has a name (by {depth:.0f} HU, at most "
+        f"{UNNAMED_HU[1]:.0f} expected): a level may be named wrong, or a fifth pair be missed"
+    )
+    out = [Check("unnamed_opening", depth, UNNAMED_HU, "HU", (), WEAKLY_DOUBTED, words)]
+    for name in UPPER:
+        if f"seen_through_{name}" not in evidence:
+            continue
+        contrast, shift = evidence[f"seen_through_{name}"], evidence[f"off_centre_{name}"]
+        words = f"{name} cannot be seen through the plate: it is {contrast:.0f} HU darker than "
+        words += f"around, {SEEN_HU[0]:.0f} HU or more are expected"
+        out.append(Check(f"seen_{name}", contrast, SEEN_HU, "HU", (name,), WEAKLY_DOUBTED, words))
+        words = f"the opening at {name} lies {shift:.0f} mm beside it, at most "
+        words += f"{OFF_CENTRE_MM[1]:.0f} mm expected"
+        check = Check(f"centred_{name}", shift, OFF_CENTRE_MM, "mm", (name,), WEAKLY_DOUBTED, words)
+        out.append(check)
+    return tuple(out)
+
+
+def image_checks(evidence: dict[str, float]) -> tuple[Check, ...]:
+    """How far the image bears out what was fitted to it."""
+    out = []
+    for name, limit, unit, what in IMAGE_LIMITS:
+        if name in evidence:
+            value = evidence[name]
+            words = f"{what} is borne out by the image to {value:.2f} only, {limit[0]:.2f} or more "
+            words += "is expected"
+            out.append(Check(name, value, limit, unit, (), 1.0, words))
+    return tuple(out)
+
+
+MOST = 3.0
+CONSTANT = 0.0
+TERMS: dict[str, Term] = {}
+
+
+def features(evidence: dict[str, float]) -> dict[str, float]:
+    """Take from the evidence of a built-in segmentation what the judgement rests on."""
+    walls = [evidence[f"wall_{name}"] for name in UPPER]
+    seen = [evidence.get(f"seen_through_{name}", NOT_SEEN_HU) for name in UPPER]
+    off = [evidence.get(f"off_centre_{name}", FAR_MM) for name in UPPER]
+    return {
+        "contrast": evidence["contrast"],
+        "support_sacrum": evidence["support_sacrum"],
+        "support_lower": evidence["support_lower"],
+        "support_endplate": evidence["support_endplate"],
+        "least_wall_hu": min(walls),
+        "least_seen_through_hu": min(seen),
+        "mean_seen_through_hu": float(np.mean(seen)),
+        "most_off_centre_mm": max(off),
+        "unnamed_opening_hu": evidence["unnamed_opening"],
+        "doubt": evidence["doubt"],
+    }
+
+
+def probability(evidence: dict[str, float]) -> float:
+    """Probability that every foramen of S1 to S3 is named right and within 3 mm."""
+    values = features(evidence)
+    odds = CONSTANT + sum(term.of(values[name]) for name, term in TERMS.items())
+    return float(1.0 / (1.0 + np.exp(-odds)))

@@ -75,6 +75,12 @@ def body_axes(frame: SacralFrame) -> Float:
     return np.asarray(frame.axes @ straight)
 
 
+def is_possible(turn: Float) -> bool:
+    """Tell whether a header may show a body that lies so; turn: as for lie_of."""
+    lie = lie_of(turn)
+    return lie.tilt_deg <= LARGEST_TILT_DEG and abs(lie.yaw_deg) <= LARGEST_TURN_DEG
+
+
 def check_lie(turn: Float) -> tuple[str, ...]:
     """Warn where the scan's letters do not fit how the body lies.
 

@@ -28,12 +28,20 @@ def segment_command(
     method: MethodOption = MethodChoice.BUILTIN,
     allow_download: DownloadOption = False,
     device: DeviceOption = None,
+    keep_doubtful: Annotated[
+        bool,
+        typer.Option(
+            "--keep-doubtful",
+            help="Write bones that cannot be trusted as well; the file then says so.",
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report.")] = False,
 ) -> None:
     """Find the bones in a CT and write them as a 3D Slicer segmentation.
 
-    Bones that cannot be trusted are refused and left under a name that says `rejected`.
+    Bones that cannot be trusted are refused and left under a name that says `rejected`, as `plan`
+    does, unless --keep-doubtful is given.
     """
     if not output.name.endswith(".nrrd"):
         raise typer.BadParameter(f"{output} must end in .seg.nrrd", param_hint="--output")
@@ -42,6 +50,7 @@ def segment_command(
     check_file(output, overwrite)
     program = find_method(method, allow_download, device)
     from planner.anatomy.findings import look_for_findings, to_warnings
+    from planner.errors import UntrustedAnatomyError
     from planner.export.disclaimer import DISCLAIMER
     from planner.export.segmentation_nrrd import write_segmentation
     from planner.model.configuration import Configuration
@@ -51,13 +60,22 @@ def segment_command(
     with keeping_rejected(output, overwrite), progress_bar(quiet) as progress:
         volume = read_ct(ct, series=series, progress=progress)
         found = find_bones(volume, method=program, progress=progress)
-        anatomy = trusted_anatomy(found, volume, Configuration())
+        try:
+            anatomy = trusted_anatomy(found, volume, Configuration())
+        except UntrustedAnatomyError as error:
+            if not keep_doubtful:
+                raise
+            doubt = str(error)
+            write_file(output, partial(write_segmentation, found.labels, found.grid, doubt=doubt))
+            typer.echo(f"warning: NOT TRUSTED, written all the same: {doubt}", err=True)
+            return
         progress("findings", 0.0)
         special = to_warnings(look_for_findings(anatomy, volume))
     write_file(output, partial(write_segmentation, found.labels, found.grid))
     if quiet:
         return
     typer.echo(DISCLAIMER)
+    typer.echo(f"Confidence of the anatomy as a whole: {anatomy.confidence:.2f}")
     for name, confidence in sorted(anatomy.confidences.items()):
         typer.echo(f"  {name:<22} confidence {confidence:.2f}")
     for warning in (*volume.warnings, *anatomy.warnings, *special):

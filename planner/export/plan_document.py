@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
+SCHEMA_VERSION: Literal["1.1"] = "1.1"
+READABLE_VERSIONS = ("1.0", "1.1")
+"""What is new in 1.1 may be absent, so that files of 1.0 are read as they are."""
 
 Point = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
 Size = tuple[int, int, int]
@@ -77,16 +79,29 @@ class ForamenObject(_Object):
     confidence: Fraction
 
 
+class CheckObject(_Object):
+    """One thing that was asked of the anatomy: what was measured, and what is expected."""
+
+    name: str
+    passed: bool
+    measured: FiniteFloat
+    limit: tuple[FiniteFloat, FiniteFloat]
+    unit: str
+
+
 class AnatomyObject(_Object):
     """What was found of the bones; the voxels are in anatomy.seg.nrrd.
 
-    labels_sha256: hash over those voxels and their grid, so that a plan is never shown on others.
+    confidence: for `builtin` and `totalsegmentator` the probability that every foramen of S1 to S3
+    is named right and lies within 3 mm. labels_sha256: hash over those voxels and their grid, so
+    that a plan is never shown on others.
     """
 
     source: Literal["builtin", "provided", "totalsegmentator"]
     labels_sha256: str = ""
     confidence: Fraction
     confidences: dict[str, Fraction] = {}
+    checks: list[CheckObject] = []
     s1_endplate: EndplateObject
     sacral_frame: SacralFrameObject
     foramina: list[ForamenObject]
@@ -308,7 +323,7 @@ class TargetObject(_Object):
 class PlanDocument(_Object):
     """A whole plan.json."""
 
-    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    schema_version: Literal["1.0", "1.1"] = SCHEMA_VERSION
     disclaimer: str
     frame: FrameObject
     ct: CtObject

@@ -27,8 +27,8 @@ from pydantic import ValidationError
 
 from planner.errors import ConfigurationError, OutputError, UnsuitableCtError
 from planner.export.disclaimer import DISCLAIMER
-from planner.export.plan_document import SCHEMA_VERSION, PlanDocument
-from planner.model.anatomy import Anatomy, Foramen
+from planner.export.plan_document import READABLE_VERSIONS, SCHEMA_VERSION, PlanDocument
+from planner.model.anatomy import Anatomy, Check, Foramen
 from planner.model.guidance import Guidance
 from planner.model.plan import Plan
 from planner.model.trajectory import Clearance, ScoredTrajectory, Structure, Trajectory
@@ -174,9 +174,10 @@ def _checked(values: Any, path: Path) -> PlanDocument:
     if not isinstance(values, dict):
         raise UnsuitableCtError(_damaged(path, "the file holds no object"))
     version = values.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if version not in READABLE_VERSIONS:
         raise UnsuitableCtError(
-            f"{path} has schema_version {version!r}; this program reads {SCHEMA_VERSION!r}. "
+            f"{path} has schema_version {version!r}; this program reads "
+            f"{' and '.join(map(repr, READABLE_VERSIONS))}. "
             "Plan again with this version, or read it with the one that wrote it."
         )
     problems = _problems(values)
@@ -287,6 +288,7 @@ def _anatomy(anatomy: Anatomy) -> dict[str, Any]:
         "confidences": {
             name: round(float(c), DECIMALS_UNIT) for name, c in _sorted(anatomy.confidences).items()
         },
+        "checks": [_check(item) for item in anatomy.checks],
         "s1_endplate": {
             "centre_mm": point_mm(anatomy.endplate_centre),
             "normal": _triple(anatomy.endplate_normal, DECIMALS_UNIT),
@@ -298,6 +300,16 @@ def _anatomy(anatomy: Anatomy) -> dict[str, Any]:
             "cranial": cranial,
         },
         "foramina": [_foramen(item) for item in sorted(anatomy.foramina, key=lambda f: f.name)],
+    }
+
+
+def _check(item: Check) -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "passed": item.passed,
+        "measured": round(float(item.measured), DECIMALS_MM) + 0.0,
+        "limit": item.limit,
+        "unit": item.unit,
     }
 
 

@@ -71,7 +71,7 @@ def draw_rejected(found: RejectedAnatomy) -> Figure:
         axes = _box(figure, left, bottom, width, height)
         slices.draw_slice(axes, view, found.volume, masks, field_mm)
         _text(figure, left, bottom + height + 0.16, view.name, 7.0, INK)
-    _confidences(_box(figure, 9.75, 0.35, 2.0, 6.2), found.confidences)
+    _confidences(_box(figure, 9.75, 0.35, 2.0, 6.2), found)
     return figure
 
 
@@ -104,9 +104,10 @@ def _centroid(found: RejectedAnatomy, name: str) -> Float | None:
     return np.asarray(found.grid.to_patient(voxels.mean(axis=0))) if len(voxels) else None
 
 
-def _confidences(axes: Axes, confidences: dict[str, float]) -> None:
+def _confidences(axes: Axes, found: RejectedAnatomy) -> None:
     """Draw one bar per structure, weak ones in red; what has no figure was given by the user."""
-    axes.set_title("confidence", fontsize=8, color=INK)
+    axes.set_title(f"confidence {found.confidence:.2f}", fontsize=8, color=INK)
+    confidences = found.confidences
     names = sorted(confidences, reverse=True)
     values = [confidences[name] for name in names]
     colours = [RED if value < LOW_CONFIDENCE else MUTED for value in values]

@@ -21,12 +21,16 @@ from planner.reading.labels import FRAME_KEY, LabelMap, read_segmentation_nrrd
 
 FILE_NAME = "anatomy.seg.nrrd"
 
+DOUBT_KEY = "NotTrusted"
+
 GZIP_WINDOW = 31  # zlib: window of 2^15 bytes with a gzip header, whose time is zero
 COMPRESSION = 4  # labels are mostly background: higher levels cost time and gain a few percent
 
 
-def write_segmentation(labels: NDArray[np.uint8], grid: Grid, path: Path) -> None:
+def write_segmentation(labels: NDArray[np.uint8], grid: Grid, path: Path, doubt: str = "") -> None:
     """Write an (I, J, K) label map, values of LABELS, on its grid.
+
+    doubt: why it is not to be trusted, kept in the header under DOUBT_KEY.
 
     Raises ValueError for labels that do not fit the grid or have values beyond LABELS.
     """
@@ -40,7 +44,7 @@ def write_segmentation(labels: NDArray[np.uint8], grid: Grid, path: Path) -> Non
     voxels = np.ascontiguousarray(labels.T, np.uint8)  # i runs fastest in the file
     packer = zlib.compressobj(COMPRESSION, zlib.DEFLATED, GZIP_WINDOW)
     with path.open("wb") as file:
-        file.write(_header(names, grid).encode("ascii"))
+        file.write(_header(names, grid, doubt).encode("ascii", "replace"))
         for layer in voxels:
             file.write(packer.compress(layer))
         file.write(packer.flush())
@@ -56,7 +60,7 @@ def read_segmentation(path: Path) -> LabelMap:
     return read_segmentation_nrrd(Path(path))
 
 
-def _header(names: list[str], grid: Grid) -> str:
+def _header(names: list[str], grid: Grid, doubt: str) -> str:
     i, j, k = grid.shape
     lines = [
         "NRRD0004",
@@ -75,6 +79,8 @@ def _header(names: list[str], grid: Grid) -> str:
         "Segmentation_MasterRepresentation:=Binary labelmap",
         "Segmentation_ReferenceImageExtentOffset:=0 0 0",
     ]
+    if doubt:
+        lines.append(f"{DOUBT_KEY}:={' '.join(doubt.split())}")
     if grid.frame_of_reference_uid:
         lines.append(f"{FRAME_KEY}:={grid.frame_of_reference_uid}")
     for number, name in enumerate(names):

@@ -16,7 +16,8 @@ class RejectedAnatomy:
     """Labels that were refused.
 
     volume: the CT. labels: (I, J, K) uint8 on grid, values of LABELS. confidences: 0 to 1 by
-    segment name. reason: why it was refused, in words.
+    segment name, as stated in the reason. reason: why it was refused, in words. confidence: in the
+    anatomy as a whole.
     """
 
     volume: Volume
@@ -24,3 +25,4 @@ class RejectedAnatomy:
     grid: Grid
     confidences: dict[str, float]
     reason: str
+    confidence: float = 0.0

@@ -10,7 +10,9 @@ import numpy as np
 
 from planner import anatomy as anatomy_stage
 from planner import segmentation
-from planner.errors import UntrustedAnatomyError
+from planner.anatomy.judge import judge
+from planner.anatomy.plausibility import IMPOSSIBLE
+from planner.errors import UnsuitableCtError, UntrustedAnatomyError
 from planner.model.anatomy import LABELS, Anatomy
 from planner.model.configuration import Configuration
 from planner.model.rejection import RejectedAnatomy
@@ -22,10 +24,9 @@ from planner.segmentation.complete import NEEDED
 Progress = Callable[[str, float], None]
 
 NAMED_WEAKEST = 3
-DOUBTFUL = 0.5
-"""Confidence below which a plan's first warning says so. Let through below it in tests: eight, six
-of them wrong, all from starts displaced on purpose. Above it, of people: 21 from the same starts,
-one foramen wrong by 2.1 mm (`scripts/evaluate_confidence.py`)."""
+MOST_NOTED = 4
+PROVIDED_FLOOR = 0.2
+"""Two doubts about one structure of the user's own labels leave 0.16."""
 
 
 def find_bones(
@@ -63,38 +64,59 @@ def trusted_anatomy(found: Segmentation, volume: Volume, configuration: Configur
     Raises UntrustedAnatomyError; its `rejected` holds the labels, so that a person can see what was
     wrong with them.
     """
+    anatomy: Anatomy | None = None
     try:
-        anatomy = anatomy_stage.derive_anatomy(
+        anatomy = _derived(found)
+        anatomy = judge(anatomy, volume, dict(found.evidence))
+        check_confidence(anatomy, volume, configuration, judged=bool(found.evidence))
+    except UntrustedAnatomyError as error:
+        error.rejected = RejectedAnatomy(
+            volume,
+            found.labels,
+            found.grid,
+            dict(anatomy.confidences) if anatomy is not None else {},
+            str(error),
+            anatomy.confidence if anatomy is not None else 0.0,
+        )
+        raise
+    return anatomy
+
+
+def _derived(found: Segmentation) -> Anatomy:
+    """Derive the anatomy of a segmentation.
+
+    Where the built-in one found how the body lies, and its own labels contradict that, the labels
+    are wrong and not the scan.
+    """
+    try:
+        return anatomy_stage.derive_anatomy(
             found.labels,
             found.grid,
             source=found.source,
             confidences=found.confidences,
             warnings=found.warnings,
         )
-        check_confidence(anatomy, volume, configuration)
-    except UntrustedAnatomyError as error:
-        error.rejected = RejectedAnatomy(
-            volume, found.labels, found.grid, dict(found.confidences), str(error)
-        )
-        raise
-    return with_doubt(anatomy)
+    except UnsuitableCtError as error:
+        if not found.evidence:
+            raise
+        raise UntrustedAnatomyError(
+            f"what was taken for the sacrum cannot be one: {error} The scan itself may be sound."
+        ) from error
 
 
-def with_doubt(anatomy: Anatomy) -> Anatomy:
-    """Put a warning in front where the anatomy is trusted, but only just."""
-    if anatomy.confidence < DOUBTFUL:
-        doubt = (
-            f"the anatomy's confidence is {anatomy.confidence:.2f}: below {DOUBTFUL:g} six of "
-            "eight anatomies had foramina in the wrong place in tests. Check every level against "
-            "the CT before anything else."
-        )
-        anatomy = replace(anatomy, warnings=(doubt, *anatomy.warnings))
-    return anatomy
+def check_confidence(
+    anatomy: Anatomy, volume: Volume, configuration: Configuration, judged: bool
+) -> None:
+    """Refuse an anatomy that cannot be trusted (UntrustedAnatomyError).
 
-
-def check_confidence(anatomy: Anatomy, volume: Volume, configuration: Configuration) -> None:
-    """Refuse an anatomy below the configuration's floor (UntrustedAnatomyError)."""
-    if anatomy.confidence >= configuration.confidence_floor:
+    judged: whether its confidence is a calibrated probability. Of labels that the user answers for
+    only what is grossly wrong is refused, unless the configuration states a floor of its own.
+    """
+    floor = configuration.confidence_floor
+    if not judged and floor == Configuration().confidence_floor:
+        floor = PROVIDED_FLOOR
+    fatal = [c for c in anatomy.checks if judged and not c.passed and c.factor <= IMPOSSIBLE]
+    if anatomy.confidence >= floor and not fatal:
         return
     counted = {n: c for n, c in anatomy.confidences.items() if n in NEEDED}
     weakest = sorted(counted.items(), key=lambda item: (item[1], item[0]))[:NAMED_WEAKEST]
@@ -102,11 +124,14 @@ def check_confidence(anatomy: Anatomy, volume: Volume, configuration: Configurat
         f"{name} {value:.2f}, look at {where_to_look(anatomy, volume, name)}"
         for name, value in weakest
     )
+    failed = [c.message for c in (*fatal, *anatomy.checks) if not c.passed]
+    noted = "; ".join(dict.fromkeys(failed[:MOST_NOTED])) or " ".join(anatomy.warnings[:1])
     raise UntrustedAnatomyError(
         f"the anatomy found in the CT has a confidence of {anatomy.confidence:.2f}, expected at "
-        f"least {configuration.confidence_floor:.2f}"
+        f"least {floor:.2f}"
+        + (", and is impossible in part" if fatal else "")
         + (f". Weakest: {detail}" if detail else "")
-        + (f". Noted: {' '.join(anatomy.warnings[:1])}" if anatomy.warnings else "")
+        + (f". Noted: {noted}." if noted else "")
         + " Check the CT (`planner inspect`), or give a corrected label map with --anatomy."
     )
 

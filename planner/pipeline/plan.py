@@ -27,7 +27,7 @@ from planner.model.anatomy import Anatomy
 from planner.model.configuration import Configuration
 from planner.model.plan import Plan
 from planner.model.volume import Volume
-from planner.pipeline.bones import check_confidence, find_bones, trusted_anatomy, with_doubt
+from planner.pipeline.bones import check_confidence, find_bones, trusted_anatomy
 from planner.pipeline.needle import OpenPlan
 from planner.reading.labels import read_mask
 from planner.segmentation import TotalSegmentator
@@ -80,8 +80,7 @@ def plan_again(
     """
     if opened.volume is None:
         raise ConfigurationError("planning again needs the plan's CT; give it with --ct.")
-    check_confidence(anatomy, opened.volume, opened.configuration)
-    anatomy = with_doubt(anatomy)
+    check_confidence(anatomy, opened.volume, opened.configuration, judged=False)
     clock = _Clock(progress or _silent)
     given = (opened.volume, anatomy, opened.configuration, opened.target)
     return _plan_on(*given, clock, jobs)

@@ -127,7 +127,8 @@ class Desk:
         right, up = {"axial": (x, -y), "sagittal": (y, z), "coronal": (x, z)}[name]
         normal = np.cross(right, up)
         centre = self.focus + ((self.cross - self.focus) @ normal) * normal
-        return Pane(View(name, centre, right, up), self.fields_mm[name])
+        sides = views.sides_of(self.session.opened.anatomy)
+        return Pane(View(name, centre, right, up, sides), self.fields_mm[name])
 
     def picture(self, name: Name) -> str:
         """The grey picture of a pane, as a data address."""

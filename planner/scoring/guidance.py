@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.anatomy.orientation import body_axes
 from planner.geometry.grid import Float, Grid
 from planner.model.anatomy import LABELS, SIDES, Anatomy, Side, side_sign
 from planner.model.configuration import Configuration
@@ -110,13 +111,14 @@ def sacral_views(anatomy: Anatomy) -> dict[str, BeamView]:
     down = down - (down @ left) * left
     down /= np.linalg.norm(down)
     front = np.cross(down, left)  # square to the bodies, within the midplane
-    if front[1] > 0:
+    _, back, _ = body_axes(anatomy.frame).T
+    if front @ back > 0:
         front = -front
-    across = np.array([0.0, -1.0, 0.0]) - (np.array([0.0, -1.0, 0.0]) @ left) * left
+    across = -back
     return {
         "ap": view_along(across / np.linalg.norm(across)),
         "outlet": view_along(front),
-        "inlet": view_along(-down if down[1] > 0 else down),
+        "inlet": view_along(-down if down @ back > 0 else down),
         "lateral": BeamView(view_along(-left).rotation_deg, view_along(-left).tilt_deg),
     }
 
@@ -127,7 +129,7 @@ def iliac_spine(anatomy: Anatomy, side: Side) -> Float | None:
     if len(where) == 0:
         return None
     points = anatomy.grid.to_patient(where)
-    back = points[:, 1]
+    back = points @ body_axes(anatomy.frame)[:, 1]
     return np.asarray(points[back >= np.percentile(back, SPINE_SHARE)].mean(axis=0))
 
 

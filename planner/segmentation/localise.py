@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from planner.anatomy.orientation import SLOPE_DEG
+from planner.anatomy.orientation import SLOPE_DEG, is_possible
 from planner.geometry.grid import Float, Grid
 from planner.geometry.sampling import resample_with_itk, value_at
 from planner.geometry.smoothing import gaussian
@@ -41,10 +41,15 @@ NOT_IMAGED = -1.0
 NOT_SEEN = 0.2
 """Contrast of surface off the image, between what a right place has and a wrong one. With none, a
 pelvis that the image cuts off slides into the field of view."""
+LEAST_SEEN = 0.3
+"""Share of the pelvis that must be on the image for it to be found there."""
 STARTS_MM = (-24.0, -16.0, -8.0, 8.0, 16.0, 24.0)
 LOG_SCALE_LIMIT = 0.22
 SCALE_SPREAD_LIMIT = 0.12
 """How far the three scales may part from their mean: shapes differ less than sizes."""
+NEARLY = 0.9
+"""Share of the best correlation from which a turn fits nearly as well: right ones have 0.39 to 0.65
+and the next best away from them at most 0.8 of that."""
 BEND_PRIOR = 0.002
 """Cost of a bend of one unit (6 mm, 4 degrees), in contrast: keeps what the image leaves open."""
 
@@ -55,14 +60,16 @@ class Localisation:
 
     turn: (3, 3) columns: the body's left, back and up in patient LPS. pose: of the template, in
     coordinates along those axes. bend: of its sacrum, to be applied before the pose. contrast: mean
-    bone contrast on its surface, about 0.25 to 0.5 on a pelvis. runner_up: the best contrast at
-    another place (more than 12 mm away). matches: turns of the whole pelvis, best first.
+    bone contrast on its surface, about 0.25 to 0.5 on a pelvis, surface off the image counted as
+    NOT_SEEN; contrast_seen: of what is on the image. runner_up: the best contrast at another place
+    (more than 12 mm away). matches: turns of the whole pelvis, best first.
     """
 
     turn: Float
     pose: Pose
     bend: Bend
     contrast: float
+    contrast_seen: float
     runner_up: float
     matches: tuple[Match, ...] = ()
 
@@ -117,6 +124,8 @@ def _contrasts(
 ) -> None:
     """Contrast at each point of a posed surface: INSIDE_MM in against OUTSIDE_MM out.
 
+    NaN off the image.
+
     ijk_from_patient: (3, 4). axes, scale, translation: of the pose. points, normals: (N, 3) in the
     template's frame.
     """
@@ -143,8 +152,7 @@ def _contrasts(
         inside = np.float32(value_at(field, i + t * u, j + t * v, k + t * w, np.nan))
         t = OUTSIDE_MM
         outside = np.float32(value_at(field, i + t * u, j + t * v, k + t * w, np.nan))
-        value = inside - weight * outside
-        out[n] = NOT_SEEN if np.isnan(value) else value
+        out[n] = inside - weight * outside
 
 
 class _Contrast:
@@ -170,6 +178,18 @@ class _Contrast:
         self.weights = np.concatenate(weights) / sum(weight for _, weight in surfaces)
 
     def __call__(self, pose: Pose) -> float:
+        return float(np.dot(self.weights, np.nan_to_num(self._each(pose), nan=NOT_SEEN)))
+
+    def seen(self, pose: Pose) -> float:
+        """Mean contrast of the part that the image shows; 0 where it shows less than LEAST_SEEN."""
+        each = self._each(pose)
+        shown = np.isfinite(each)
+        share = float(self.weights[shown].sum())
+        if share < LEAST_SEEN:
+            return 0.0
+        return float(np.dot(self.weights[shown], each[shown])) / share
+
+    def _each(self, pose: Pose) -> Float:
         out = np.empty(len(self.points))
         in_parts(
             _contrasts,
@@ -183,7 +203,7 @@ class _Contrast:
             self.normals,
             out,
         )
-        return float(np.dot(self.weights, out))
+        return out
 
 
 def _refine(contrast: _Contrast, start: Pose, iterations: int) -> tuple[float, Pose]:
@@ -233,7 +253,7 @@ def localise(volume: Volume, template: Template) -> Localisation:
     pooled, native = pooled_bone(volume)
     bone, grid = halved(*along_axes(pooled, native, native.direction))
     matches = search_turns(Correlator(bone, grid, native.direction, template))
-    turn = turn_of(matches[0].rotation_deg)
+    turn = turn_of(likely(matches).rotation_deg)
     boneness, coarse = along_axes(pooled, native, turn)
     everything = _Contrast(
         boneness, coarse, [(template.sacrum, 1.0), *((hip, 0.6) for hip in template.hips.values())]
@@ -257,9 +277,20 @@ def localise(volume: Volume, template: Template) -> Localisation:
         Pose(straight.T @ pose.translation, np.array([SLOPE_DEG, 0.0, 0.0]), pose.log_scale),
         bend,
         score,
+        everything.seen(pose),
         max(others, default=0.0),
         tuple(matches),
     )
+
+
+def likely(matches: list[Match]) -> Match:
+    """The best turn; one that a header may show, where that fits nearly as well as the best."""
+    for match in matches:
+        if match.value < NEARLY * matches[0].value:
+            break
+        if is_possible(turn_of(match.rotation_deg)):
+            return match
+    return matches[0]
 
 
 def _places(bone: NDArray[np.float32], grid: Grid, template: Template) -> list[Match]:

@@ -101,10 +101,11 @@ def segment(
     template = build_template()
     stored = in_common_order(volume)
     found = localise(stored, template) if start is None else start
+    check_found(found)
     warnings = check_lie(found.turn)
     # From here on coordinates run along the body's own axes: the affine turns, no voxel moves.
     straight = replace(stored, grid=stored.grid.turned(found.turn.T))
-    check_localisation(straight, template, found)
+    check_covered(straight, template, found)
     tell("fit", 0.2)
     fitted, image, grid = fit(
         straight, template, found, lambda share: tell("fit", 0.2 + 0.5 * share)
@@ -150,17 +151,18 @@ def in_common_order(volume: Volume) -> Volume:
     return replace(volume, values=values, grid=order.grid(volume.grid))
 
 
-def check_localisation(straight: Volume, template: Template, found: Localisation) -> None:
-    """Refuse a CT in which the pelvis is not found or is cut off.
-
-    straight: the CT in coordinates along the body's axes.
-    """
-    if found.contrast < CONTRAST_FLOOR:
+def check_found(found: Localisation) -> None:
+    """Refuse a CT in which no pelvis is found."""
+    if found.contrast_seen < CONTRAST_FLOOR:
         raise UnsuitableCtError(
             "No sacrum was found in the field of view: the best match with a pelvis has a bone "
-            f"contrast of {found.contrast:.2f}, at least {CONTRAST_FLOOR:.2f} was expected. Load a "
-            "CT that shows the whole sacrum and the hips beside it."
+            f"contrast of {found.contrast_seen:.2f}, at least {CONTRAST_FLOOR:.2f} was expected. "
+            "Load a CT that shows the whole sacrum and the hips beside it."
         )
+
+
+def check_covered(straight: Volume, template: Template, found: Localisation) -> None:
+    """Refuse a CT that cuts the sacrum off; straight: in coordinates along the body's axes."""
     s3 = np.stack(
         [
             found.pose.apply(found.bend.apply(template.landmarks[f"foramen_s3_{s}"][1]))

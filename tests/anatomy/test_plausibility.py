@@ -10,13 +10,12 @@ import pytest
 
 from planner.anatomy import derive_anatomy
 from planner.anatomy.plausibility import (
-    Doubt,
-    lateral_doubts,
-    pair_doubts,
-    spacing_doubts,
+    lateral_checks,
+    pair_checks,
+    spacing_checks,
     weaken,
 )
-from planner.model.anatomy import LABELS, Anatomy, Foramen, SacralFrame, Side, side_sign
+from planner.model.anatomy import LABELS, Anatomy, Check, Foramen, SacralFrame, Side, side_sign
 from tests.support.toy import toy_labels
 
 COARSE = (1.25, 1.25, 1.25)
@@ -36,11 +35,15 @@ def foramina(**depths: float) -> tuple[Foramen, ...]:
     return tuple(one(level, side) for level in DEPTHS for side in ("left", "right"))
 
 
+def failed(checks: list[Check]) -> list[Check]:
+    return [check for check in checks if not check.passed]
+
+
 def test_a_common_sacrum_raises_no_doubt() -> None:
     row = foramina()
-    assert not spacing_doubts(row, AXIS)
-    assert not lateral_doubts(row, FRAME)
-    assert not pair_doubts(row, AXIS)
+    assert not failed(spacing_checks(row, AXIS))
+    assert not failed(lateral_checks(row, FRAME))
+    assert not failed(pair_checks(row, AXIS))
 
 
 @pytest.mark.parametrize(
@@ -54,42 +57,55 @@ def test_a_common_sacrum_raises_no_doubt() -> None:
 def test_unlikely_spacing_is_told_of_the_foramina_concerned(
     moved: dict[str, float], names: set[str], words: str
 ) -> None:
-    doubts = spacing_doubts(foramina(**moved), AXIS)
+    doubts = failed(spacing_checks(foramina(**moved), AXIS))
     assert names <= {name for doubt in doubts for name in doubt.structures}
     assert any(words in doubt.message for doubt in doubts)
     assert all(name.endswith(next(iter(moved))[3:]) for d in doubts for name in d.structures)
 
 
 def test_a_gap_that_no_sacrum_has_is_enough_to_refuse() -> None:
-    (mild,) = spacing_doubts(foramina(S4_left=88.0), AXIS)
-    (gross,) = spacing_doubts(foramina(S4_left=83.0), AXIS)
+    (mild,) = failed(spacing_checks(foramina(S4_left=88.0), AXIS))
+    (gross,) = failed(spacing_checks(foramina(S4_left=83.0), AXIS))
     assert mild.factor == 0.4
     assert weaken({"foramen_s4_left": 0.97}, [gross])["foramen_s4_left"] < 0.2
 
 
 def test_different_heights_of_a_pair_are_weak_evidence() -> None:
-    (doubt,) = pair_doubts(foramina(S3_left=86.0), AXIS)
+    (doubt,) = failed(pair_checks(foramina(S3_left=86.0), AXIS))
     assert set(doubt.structures) == {"foramen_s3_left", "foramen_s3_right"}
     assert "9 mm apart in height" in doubt.message
-    assert not spacing_doubts(foramina(S3_left=81.0), AXIS)
-    assert doubt.factor > spacing_doubts(foramina(S4_left=86.0), AXIS)[0].factor
+    assert not failed(spacing_checks(foramina(S3_left=81.0), AXIS))
+    assert doubt.factor > failed(spacing_checks(foramina(S4_left=86.0), AXIS))[0].factor
 
 
 def test_a_foramen_in_the_midline_is_doubted() -> None:
     row = list(foramina())
     row[3] = replace(row[3], centre=FRAME.to_patient([-6.0, 8.0, -58.0]))
-    (doubt,) = lateral_doubts(tuple(row), FRAME)
+    (doubt,) = failed(lateral_checks(tuple(row), FRAME))
     assert doubt.structures == ("foramen_s2_right",)
     assert "6 mm from the midplane" in doubt.message
 
 
 def test_two_doubts_together_go_below_the_floor() -> None:
-    one = Doubt(("foramen_s1_left",), 0.4, "")
+    one = Check("made_up", 2.0, (0.0, 1.0), "mm", ("foramen_s1_left",), 0.4)
     assert weaken({"foramen_s1_left": 0.97, "sacrum": 0.9}, [one, one]) == {
         "foramen_s1_left": pytest.approx(0.155, abs=0.001),
         "sacrum": 0.9,
     }
     assert weaken({}, [one]) == {"foramen_s1_left": 0.4}  # 1 where none was stated
+    kept = replace(one, measured=1.0)
+    assert weaken({"foramen_s1_left": 0.97}, [kept]) == {"foramen_s1_left": 0.97}
+
+
+def test_every_gate_is_told_whether_it_passed_or_not() -> None:
+    checks = toy()[2].checks
+    names = [check.name for check in checks]
+    assert len(set(names)) == len(names)
+    assert {"bone", "joint_left", "joint_right", "canal_course", "s1_to_s2_left"} <= set(names)
+    assert all(
+        check.limit[0] < check.limit[1] and np.isfinite(check.limit).all() for check in checks
+    )
+    assert all(check.passed for check in checks)
 
 
 @lru_cache(maxsize=1)

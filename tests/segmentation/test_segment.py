@@ -8,6 +8,7 @@ from typing import Any
 import nrrd
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from planner.errors import UnsuitableCtError
 from planner.geometry.grid import Grid
@@ -15,10 +16,10 @@ from planner.geometry.sampling import resample
 from planner.model.anatomy import LABELS
 from planner.model.volume import Volume
 from planner.segmentation import Segmentation, segment
-from planner.segmentation.confidence import confidences
+from planner.segmentation.confidence import confidences, support_of
 from planner.segmentation.fit import fit
-from planner.segmentation.localise import bone_map, localise
-from planner.segmentation.segment import fill_enclosed, label_grid, refine
+from planner.segmentation.localise import along_axes, localise, pooled_bone
+from planner.segmentation.segment import fill_enclosed, in_common_order, label_grid, refine
 from planner.segmentation.template import build_template
 from segmentation.conftest import SAMPLE
 
@@ -97,7 +98,9 @@ def test_the_bone_map_keeps_thin_cortex_and_place(sample_volume: Volume) -> None
     values = np.full((40, 40, 40), 30, np.int16)
     values[20, 22, 24] = 900  # one voxel of bone must survive the pooling
     grid = Grid.from_axes((40, 40, 40), (-10, 5, 7), (1.0, 1.0, 1.0))
-    boneness, coarse = bone_map(Volume(values, grid, sample_volume.source))
+    boneness, coarse = along_axes(
+        *pooled_bone(Volume(values, grid, sample_volume.source)), np.eye(3)
+    )
     peak = coarse.to_patient(np.unravel_index(int(boneness.argmax()), boneness.shape))
     assert boneness.max() > 0.5
     assert np.abs(peak - grid.to_patient((20, 22, 24))).max() <= 4.0
@@ -108,6 +111,8 @@ def test_thick_slices_get_a_finer_label_grid() -> None:
     thick = Grid.from_axes((10, 10, 10), (0, 0, 0), (1.0, 1.0, 3.0))
     assert label_grid(thin) is thin
     assert label_grid(thick).shape == (10, 10, 20)
+    turn = Rotation.from_euler("xyz", (13.0, 7.0, 33.0), degrees=True).as_matrix()
+    assert label_grid(thick.turned(turn)).shape == (10, 10, 20)  # rounding makes no third part
 
 
 @pytest.mark.slow
@@ -123,12 +128,15 @@ def test_a_sacrum_one_level_off_has_no_confidence(
     sample_volume: Volume, sample_segmentation: Segmentation
 ) -> None:
     template = build_template()
-    found = localise(sample_volume, template)
+    stored = in_common_order(sample_volume)
+    found = localise(stored, template)
+    straight = replace(stored, grid=stored.grid.turned(found.turn.T))
     down = found.pose.turn(np.array([[0.0, 0.35, -0.94]]))[0]
     shifted = replace(found.pose, translation=found.pose.translation + 27.0 * down)
-    fitted, image, grid = fit(sample_volume, template, replace(found, pose=shifted))
-    _, _, _, shares = refine(sample_volume, image, grid, fitted)
-    wrong = confidences(image, grid, fitted, shares, float(sample_volume.grid.spacing_mm.max()))
+    fitted, image, grid = fit(straight, template, replace(found, pose=shifted))
+    _, _, _, shares = refine(straight, image, grid, fitted)
+    borne_out = support_of(image, grid, fitted)
+    wrong = confidences(*borne_out, shares, float(sample_volume.grid.spacing_mm.max()))
     for level in ("s1", "s2", "s3"):
         for side in ("left", "right"):
             name = f"foramen_{level}_{side}"

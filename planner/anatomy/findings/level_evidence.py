@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from planner.anatomy.curve import arc_length, tangents
 from planner.anatomy.findings.discs import Disc, find_disc
 from planner.anatomy.findings.view import foramen_stations
+from planner.anatomy.orientation import body_axes
 from planner.geometry.distance import face_normals
 from planner.geometry.grid import Float
 from planner.geometry.sampling import sample
@@ -108,10 +109,7 @@ def _joint_heights(anatomy: Anatomy) -> dict[Side, float]:
 
 def _crests(anatomy: Anatomy, volume: Volume) -> dict[Side, float]:
     """Height at which ilium ends, walking up from the endplate; absent where the CT ends first."""
-    left = anatomy.frame.axes[:, 0] * (1.0, 1.0, 0.0)
-    left = left / np.linalg.norm(left)
-    up = np.array([0.0, 0.0, 1.0])
-    back = np.cross(up, left)
+    left, back, up = body_axes(anatomy.frame).T
     out: dict[Side, float] = {}
     for side in SIDES:
         across, deep, high = np.meshgrid(

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from planner.geometry.grid import Float
+from planner.anatomy.orientation import ASKEW_DEG, body_axes, lie_of
+from planner.geometry.grid import IDENTITY, Float
 from planner.model.anatomy import Anatomy
 from planner.model.trajectory import Trajectory
 
@@ -38,12 +39,14 @@ class View:
     """A plane to look at.
 
     centre: (3,) patient LPS, mm. right, up: (3,) unit vectors of the picture, patient LPS.
+    sides: (3, 3) columns: left, back and up, by which the picture's edges are lettered.
     """
 
     name: str
     centre: Float
     right: Float
     up: Float
+    sides: Float = IDENTITY
 
     def points(self, width_mm: float, height_mm: float, columns: int, rows: int) -> Float:
         """(rows, columns, 3) pixel centres, patient LPS; row 0 is the lowest."""
@@ -60,15 +63,24 @@ class View:
     def edges(self) -> dict[str, str]:
         """Orientation letters at the left, right, bottom and top edge."""
         return {
-            "left": direction_letters(-self.right),
-            "right": direction_letters(self.right),
-            "bottom": direction_letters(-self.up),
-            "top": direction_letters(self.up),
+            "left": direction_letters(-self.right @ self.sides),
+            "right": direction_letters(self.right @ self.sides),
+            "bottom": direction_letters(-self.up @ self.sides),
+            "top": direction_letters(self.up @ self.sides),
         }
 
 
+def sides_of(anatomy: Anatomy) -> Float:
+    """(3, 3) columns: what a picture calls left, back and up.
+
+    The scan's own, as other programs have it; the body's where the scan's do not fit the body.
+    """
+    turn = body_axes(anatomy.frame)
+    return turn if abs(lie_of(turn).yaw_deg) > ASKEW_DEG else IDENTITY
+
+
 def direction_letters(direction: ArrayLike) -> str:
-    """Name a (3,) patient LPS direction by the side of the patient that it points to."""
+    """Name a (3,) direction to left, back and up by the side of the patient that it points to."""
     vector = np.asarray(direction, float)
     vector = vector / np.linalg.norm(vector)
     order = np.argsort(-np.abs(vector), kind="stable")
@@ -87,7 +99,11 @@ def axial(anatomy: Anatomy, level: str) -> View:
     left, posterior, _ = anatomy.frame.axes.T
     centre = anatomy.frame.to_patient((0.0, middle[1], z))
     return View(
-        f"Axial, parallel to the S1 endplate, at {level} foramina", centre, left, -posterior
+        f"Axial, parallel to the S1 endplate, at {level} foramina",
+        centre,
+        left,
+        -posterior,
+        sides_of(anatomy),
     )
 
 
@@ -95,7 +111,7 @@ def midsagittal(anatomy: Anatomy) -> View:
     """Cut along the patient's own midplane."""
     _, posterior, cranial = anatomy.frame.axes.T
     centre = anatomy.frame.to_patient(_bone_middle(anatomy, 0, 0.0) * (0.0, 1.0, 1.0))
-    return View("Midsagittal", centre, posterior, cranial)
+    return View("Midsagittal", centre, posterior, cranial, sides_of(anatomy))
 
 
 def coronal(anatomy: Anatomy) -> View:
@@ -111,7 +127,8 @@ def coronal(anatomy: Anatomy) -> View:
     if up @ anatomy.frame.axes[:, 2] < 0:
         up = -up
     centre = anatomy.frame.to_patient((0.0, middle[1], middle[2]))
-    return View("Coronal, along the foramina", centre, left, up / np.linalg.norm(up))
+    up = up / np.linalg.norm(up)
+    return View("Coronal, along the foramina", centre, left, up, sides_of(anatomy))
 
 
 def from_behind(anatomy: Anatomy) -> View:
@@ -120,7 +137,7 @@ def from_behind(anatomy: Anatomy) -> View:
     middle = anatomy.frame.to_sacrum(anatomy.surface.vertices)
     low, high = middle.min(axis=0), middle.max(axis=0)
     centre = anatomy.frame.to_patient(((low + high) / 2.0) * (0.0, 1.0, 1.0))
-    return View("From behind", centre, -left, cranial)
+    return View("From behind", centre, -left, cranial, sides_of(anatomy))
 
 
 def across_needle(path: Trajectory, anatomy: Anatomy) -> View:
@@ -129,7 +146,8 @@ def across_needle(path: Trajectory, anatomy: Anatomy) -> View:
     along = path.direction
     up = along - (along @ left) * left
     middle = (path.bone_entry + path.tip) / 2.0
-    return View("needle + left-right", middle, left, up / np.linalg.norm(up))
+    up = up / np.linalg.norm(up)
+    return View("needle + left-right", middle, left, up, sides_of(anatomy))
 
 
 def beside_needle(path: Trajectory, anatomy: Anatomy) -> View:
@@ -141,7 +159,7 @@ def beside_needle(path: Trajectory, anatomy: Anatomy) -> View:
     up = cranial - (cranial @ normal) * normal
     up = up / np.linalg.norm(up)
     middle = (path.bone_entry + path.tip) / 2.0
-    return View("needle, sagittal", middle, np.cross(up, normal), up)
+    return View("needle, sagittal", middle, np.cross(up, normal), up, sides_of(anatomy))
 
 
 def square_view(path: Trajectory, anatomy: Anatomy, point: Float) -> View:
@@ -151,7 +169,8 @@ def square_view(path: Trajectory, anatomy: Anatomy, point: Float) -> View:
     if np.linalg.norm(up) < LEAST_UP:
         up = _square_to(-anatomy.frame.axes[:, 1], along)
     up = up / np.linalg.norm(up)
-    return View("across", np.asarray(point, float), np.cross(along, up), up)
+    right = np.cross(along, up)
+    return View("across", np.asarray(point, float), right, up, sides_of(anatomy))
 
 
 def _square_to(direction: Float, along: Float) -> Float:

@@ -179,6 +179,7 @@ class Radiographs:
                 color=FORAMEN,
                 fontsize=5,
             )
+        sides = views.sides_of(self._anatomy)
         needle = beam.project(np.stack([path.skin_entry, path.bone_entry, path.tip]))
         axes.plot(*needle[:2].T, color=NEEDLE, lw=1.2, alpha=0.6)
         axes.plot(*needle[1:].T, color=NEEDLE, lw=2.2)
@@ -186,7 +187,7 @@ class Radiographs:
         axes.set_xlim(-half, half)
         axes.set_ylim(-half, half)
         axes.set_axis_off()
-        slices.draw_edges(axes, View(title, beam.centre, beam.right, beam.up), 6.5)
+        slices.draw_edges(axes, View(title, beam.centre, beam.right, beam.up, sides), 6.5)
 
 
 def to_bytes(figure: Figure) -> bytes:

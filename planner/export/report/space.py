@@ -78,7 +78,7 @@ def _stills(
 ) -> tuple[tuple[str, bytes], ...]:
     behind = views.from_behind(anatomy)
     left, posterior, cranial = anatomy.frame.axes.T
-    side = View("From the patient's left", behind.centre, posterior, cranial)
+    side = View("From the patient's left", behind.centre, posterior, cranial, behind.sides)
     paths = [item.trajectory for item in items]
     return tuple(
         (view.name, _webp(scene.render(view, anatomy, masks, paths, STILL_PIXELS, STILL_MM)))
