@@ -55,7 +55,7 @@ def fit(x: Floats, y: Floats) -> Floats:
     return np.asarray(minimize(loss, start, jac=True, bounds=bounds).x)
 
 
-AGAINST = ("most_off_centre_mm", "unnamed_opening_hu", "doubt")
+AGAINST = ("most_off_centre_mm", "unnamed_opening_hu", "doubt", "spacing")
 
 
 def main() -> int:
@@ -73,7 +73,8 @@ def main() -> int:
     right = np.array([Measures(**row["measures"]).right for row in rows], float)
     people = np.array([row["subject"] for row in rows])
     middle = np.median(raw[right == 1], axis=0)
-    spread = np.maximum(np.percentile(np.abs(raw - middle), 75, axis=0), 1e-6)
+    spread = np.percentile(np.abs(raw - middle), 75, axis=0)
+    spread = np.maximum(spread, 0.25 * raw.std(axis=0))
     sign = np.where(np.isin(names, AGAINST), -1.0, 1.0)
     x = sign * np.clip((raw - middle) / spread, -MOST, MOST)
     left_out = np.empty(len(rows))

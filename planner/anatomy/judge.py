@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from planner.anatomy.findings.level_evidence import joint_heights
 from planner.anatomy.findings.view import view_of
 from planner.anatomy.plausibility import WEAKLY_DOUBTED, weaken
 from planner.anatomy.tunnels import find_openings, seen_through, unroll
@@ -30,6 +31,14 @@ IMAGE_LIMITS = (
 """PLACEHOLDER"""
 OPENING_MM2 = (9.0, 300.0)
 """Area of an opening that could be a foramen: smaller ones are noise, larger ones a thin ala."""
+USUAL_JOINT_MM = 24.0
+"""From the S1 foramen up to the upper end of the sacroiliac joint: 15 to 35 in ten people."""
+USUAL_GAPS_MM = {
+    "endplate_to_s1": (32.9, 3.0),
+    "s1_to_s2": (25.4, 3.8),
+    "s2_to_s3": (19.1, 2.7),
+}
+"""Mean and spread, that of the size of people included; see `plausibility`."""
 NOT_SEEN_HU = -50.0
 """Contrast of a foramen for which the plate gives none."""
 FAR_MM = 12.0
@@ -58,7 +67,8 @@ def gather(anatomy: Anatomy, volume: Volume) -> dict[str, float]:
     out["failed_checks"] = float(len(failed))
     out["doubt"] = float(-sum(np.log(check.factor) for check in failed))
     out |= {f"check_{check.name}": check.measured for check in anatomy.checks}
-    return out
+    heights = joint_heights(anatomy)
+    return out | {f"joint_above_s1_{side}": height for side, height in heights.items()}
 
 
 @dataclass(frozen=True)
@@ -152,7 +162,18 @@ def features(evidence: dict[str, float]) -> dict[str, float]:
         "most_off_centre_mm": max(off),
         "unnamed_opening_hu": evidence["unnamed_opening"],
         "doubt": evidence["doubt"],
+        "joint_above_s1_mm": _mean(evidence, "joint_above_s1_{side}", USUAL_JOINT_MM),
+        "spacing": max(
+            abs(_mean(evidence, f"check_{name}_{{side}}", usual) - usual) / spread
+            for name, (usual, spread) in USUAL_GAPS_MM.items()
+        ),
     }
+
+
+def _mean(evidence: dict[str, float], name: str, otherwise: float) -> float:
+    """Mean over the sides on which something was measured."""
+    known = [evidence[key] for side in SIDES if (key := name.format(side=side)) in evidence]
+    return float(np.mean(known)) if known else otherwise
 
 
 def probability(evidence: dict[str, float]) -> float:

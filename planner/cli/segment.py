@@ -65,13 +65,13 @@ def segment_command(
         except UntrustedAnatomyError as error:
             if not keep_doubtful:
                 raise
-            doubt = str(error)
-            write_file(output, partial(write_segmentation, found.labels, found.grid, doubt=doubt))
+            doubt, kept = str(error), error.rejected or found
+            write_file(output, partial(write_segmentation, kept.labels, kept.grid, doubt=doubt))
             typer.echo(f"warning: NOT TRUSTED, written all the same: {doubt}", err=True)
             return
         progress("findings", 0.0)
         special = to_warnings(look_for_findings(anatomy, volume))
-    write_file(output, partial(write_segmentation, found.labels, found.grid))
+    write_file(output, partial(write_segmentation, anatomy.labels, anatomy.grid))
     if quiet:
         return
     typer.echo(DISCLAIMER)

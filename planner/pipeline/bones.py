@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,18 @@ from planner.model.volume import Volume
 from planner.reading.labels import LabelMap, fit_to_volume, read_labels, read_mask_folder
 from planner.segmentation import Segmentation, TotalSegmentator
 from planner.segmentation.complete import NEEDED
+from planner.segmentation.localise import elsewhere
 
 Progress = Callable[[str, float], None]
 
 NAMED_WEAKEST = 3
 MOST_NOTED = 4
+SURE = 0.9
+"""Confidence from which an answer is taken without looking for others."""
+OTHER_STARTS_MM = (-26.0, -13.0, 13.0, 26.0)
+"""A level and half a level up and down."""
+OTHER_LEVEL_MM, CLEARLY = 8.0, 10.0
+"""Answers further apart are on other levels; the better one must have ten times the odds."""
 PROVIDED_FLOOR = 0.2
 """Two doubts about one structure of the user's own labels leave 0.16."""
 
@@ -59,27 +66,79 @@ def _completed(labels: LabelMap, volume: Volume, progress: Progress | None) -> S
 
 
 def trusted_anatomy(found: Segmentation, volume: Volume, configuration: Configuration) -> Anatomy:
-    """Derive the anatomy of a segmentation, and refuse one below the configuration's floor.
+    """Derive the anatomy of a segmentation, and refuse one that cannot be trusted.
 
+    A built-in segmentation that is in doubt is begun again from other levels, and the answer with
+    the most evidence is taken; its labels are the anatomy's.
     Raises UntrustedAnatomyError; its `rejected` holds the labels, so that a person can see what was
     wrong with them.
     """
-    anatomy: Anatomy | None = None
+    first = _answer(found, volume)
+    answers = [first]
+    if found.start is not None and found.source == "builtin" and first.confidence < SURE:
+        for shift_mm in OTHER_STARTS_MM:
+            start = elsewhere(found.start, shift_mm)
+            try:
+                again = segmentation.segment(volume, start=start)
+            except UnsuitableCtError:
+                continue
+            answers.append(_answer(again, volume))
+    best = max(answers, key=lambda answer: answer.confidence)
     try:
-        anatomy = _derived(found)
-        anatomy = judge(anatomy, volume, dict(found.evidence))
-        check_confidence(anatomy, volume, configuration, judged=bool(found.evidence))
+        if best.anatomy is None:
+            raise UntrustedAnatomyError(best.fault)
+        check_confidence(best.anatomy, volume, configuration, judged=bool(found.evidence))
+        check_levels(best, answers)
     except UntrustedAnatomyError as error:
+        labels, shown = best.found, best.anatomy
+        confidences = dict(shown.confidences) if shown is not None else {}
         error.rejected = RejectedAnatomy(
-            volume,
-            found.labels,
-            found.grid,
-            dict(anatomy.confidences) if anatomy is not None else {},
-            str(error),
-            anatomy.confidence if anatomy is not None else 0.0,
+            volume, labels.labels, labels.grid, confidences, str(error), best.confidence
         )
         raise
-    return anatomy
+    return best.anatomy
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """One answer to where the bones are: a segmentation, and its anatomy or why there is none."""
+
+    found: Segmentation
+    anatomy: Anatomy | None
+    fault: str = ""
+
+    @property
+    def confidence(self) -> float:
+        return self.anatomy.confidence if self.anatomy is not None else 0.0
+
+
+def _answer(found: Segmentation, volume: Volume) -> _Answer:
+    try:
+        return _Answer(found, judge(_derived(found), volume, dict(found.evidence)))
+    except UntrustedAnatomyError as error:
+        return _Answer(found, None, str(error))
+
+
+def check_levels(best: _Answer, answers: Sequence[_Answer]) -> None:
+    """Refuse (UntrustedAnatomyError) where another answer, on other levels, is nearly as good."""
+    for other in answers:
+        if best.anatomy is None or other.anatomy is None or other is best:
+            continue
+        apart = _apart(best.anatomy, other.anatomy)
+        odds = [a.confidence / max(1.0 - a.confidence, 1e-6) for a in (best, other)]
+        if apart > OTHER_LEVEL_MM and odds[0] < CLEARLY * odds[1]:
+            raise UntrustedAnatomyError(
+                f"the levels cannot be settled: two answers whose foramina lie {apart:.0f} mm "
+                f"apart have confidences of {best.confidence:.2f} and {other.confidence:.2f}. "
+                "Count the levels from above, and give a corrected label map with --anatomy."
+            )
+
+
+def _apart(one: Anatomy, other: Anatomy) -> float:
+    """Largest distance, mm, between foramina of one name, S1 to S3."""
+    known = {item.name: item.centre for item in other.foramina if item.level in ("S1", "S2", "S3")}
+    away = [np.linalg.norm(i.centre - known[i.name]) for i in one.foramina if i.name in known]
+    return float(max(away, default=0.0))
 
 
 def _derived(found: Segmentation) -> Anatomy:

@@ -8,7 +8,7 @@ sacral axis, because a sacrum that is one level off also looks good.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numba
@@ -37,6 +37,8 @@ SCALES = (0.9, 1.0, 1.1)
 STARTS = 4
 INSIDE_MM, OUTSIDE_MM, OUTSIDE_WEIGHT = 1.0, 7.0, 0.6
 """Where the contrast of a surface is taken, and what bone outside counts against bone inside."""
+CAUDAL = np.array([[0.0, 0.35, -0.94]])
+"""The sacral axis in the template's frame, S1 to S3."""
 NOT_IMAGED = -1.0
 NOT_SEEN = 0.2
 """Contrast of surface off the image, between what a right place has and a wrong one. With none, a
@@ -262,7 +264,7 @@ def localise(volume: Volume, template: Template) -> Localisation:
     refined = [_refine(everything, _posed(place), 2) for place in places[:STARTS]]
     refined.sort(key=lambda item: -item[0])
     base = refined[0][1]
-    along = base.turn(np.array([[0.0, 0.35, -0.94]]))[0]
+    along = base.turn(CAUDAL)[0]
     trials = [refined[0]]
     for shift in STARTS_MM:
         moved = Pose(base.translation + shift * along, base.rotation_deg, base.log_scale)
@@ -281,6 +283,15 @@ def localise(volume: Volume, template: Template) -> Localisation:
         max(others, default=0.0),
         tuple(matches),
     )
+
+
+def elsewhere(found: Localisation, shift_mm: float) -> Localisation:
+    """The same pelvis, moved along the sacrum's axis: towards the feet where positive."""
+    down = found.pose.turn(CAUDAL)[0]
+    moved = Pose(
+        found.pose.translation + shift_mm * down, found.pose.rotation_deg, found.pose.log_scale
+    )
+    return replace(found, pose=moved)
 
 
 def likely(matches: list[Match]) -> Match:

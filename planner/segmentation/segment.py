@@ -72,7 +72,8 @@ Progress = Callable[[str, float], None]
 class Segmentation:
     """A label map with what is known of its trustworthiness.
 
-    labels: (I, J, K) uint8 on grid, values of LABELS. confidences: 0 to 1 per structure.
+    labels: (I, J, K) uint8 on grid, values of LABELS. confidences: 0 to 1 per structure. evidence:
+    what was measured of the image, of a built-in segmentation. start: where it began.
     """
 
     labels: NDArray[np.uint8]
@@ -81,6 +82,7 @@ class Segmentation:
     warnings: tuple[str, ...] = ()
     source: str = "builtin"
     evidence: dict[str, float] = field(default_factory=dict)
+    start: Localisation | None = None
 
 
 def segment(
@@ -139,6 +141,7 @@ def segment(
             **{f"open_{name}": share for name, share in open_shares.items()},
             "moved_mean_mm": float(fitted.moved_mm.mean()),
         },
+        start=found,
     )
 
 

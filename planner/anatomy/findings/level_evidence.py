@@ -68,7 +68,7 @@ def gather(anatomy: Anatomy, volume: Volume) -> LevelEvidence:
         disc=find_disc(volume, origin, axes, DISC_REACH_MM, DISC_THICKEST_MM),
         residual=_residual_disc(anatomy, volume),
         pairs=pairs,
-        joint_mm=_joint_heights(anatomy),
+        joint_mm=joint_heights(anatomy),
         crest_mm=_crests(anatomy, volume),
         touch_mm2=_touching(anatomy, volume),
     )
@@ -94,7 +94,8 @@ def _residual_disc(anatomy: Anatomy, volume: Volume) -> Disc | None:
     return find_disc(volume, centre, axes, RESIDUAL_REACH_MM, RESIDUAL_THICKEST_MM)
 
 
-def _joint_heights(anatomy: Anatomy) -> dict[Side, float]:
+def joint_heights(anatomy: Anatomy) -> dict[Side, float]:
+    """Height (mm) of the sacroiliac joint's upper end over the S1 foramen, where both are known."""
     vertices, faces = anatomy.surface.part(Region.SACROILIAC)
     centres = anatomy.frame.to_sacrum(vertices[faces].mean(axis=1)).reshape(-1, 3)
     out: dict[Side, float] = {}
