@@ -55,7 +55,7 @@ def fit(x: Floats, y: Floats) -> Floats:
     return np.asarray(minimize(loss, start, jac=True, bounds=bounds).x)
 
 
-AGAINST = ("most_off_centre_mm", "unnamed_opening_hu", "doubt", "spacing")
+AGAINST = ("most_off_centre_mm", "unnamed_opening_hu", "doubt", "spacing", "asymmetry_mm")
 
 
 def main() -> int:

@@ -29,7 +29,7 @@ IMAGE_LIMITS = (
     ("support_endplate", (0.5, 1.0), "1", "the S1 endplate"),
 )
 """PLACEHOLDER"""
-OPENING_MM2 = (9.0, 300.0)
+OPENING_MM2 = (18.0, 300.0)
 """Area of an opening that could be a foramen: smaller ones are noise, larger ones a thin ala."""
 USUAL_JOINT_MM = 24.0
 """From the S1 foramen up to the upper end of the sacroiliac joint: 15 to 35 in ten people."""
@@ -166,6 +166,9 @@ def features(evidence: dict[str, float]) -> dict[str, float]:
         "spacing": max(
             abs(_mean(evidence, f"check_{name}_{{side}}", usual) - usual) / spread
             for name, (usual, spread) in USUAL_GAPS_MM.items()
+        ),
+        "asymmetry_mm": max(
+            evidence.get(f"check_{level}_left_to_right", 0.0) for level in ("s1", "s2", "s3")
         ),
     }
 

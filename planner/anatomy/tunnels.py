@@ -43,11 +43,10 @@ SPOT_MM, RING_MM = 4.0, (7.0, 11.0)
 """A foramen's darkest place is sought this near its centre; the plate around it is this far off."""
 NAMED_MM = 8.0
 """An opening this near a named foramen, on the plate, is that foramen."""
-LATERAL_MM = (7.0, 38.0)
-"""Openings beside this part of the plate are the canal, or lie in the joint."""
-ABOVE_MM, BELOW_MM = 4.0, 4.0
-"""How far above S1 and below S4 openings are asked for a name: further up lies the recess of L5,
-further down the hiatus."""
+BESIDE_MM = 7.0
+"""Openings further beside the row of foramina are the canal's recess, or the plate's edge."""
+ABOVE_MM = 4.0
+"""How far above S1 openings are asked for a name: further up lies the recess of L5."""
 
 
 @dataclass(frozen=True)
@@ -222,12 +221,19 @@ def find_openings(plate: Plate, anatomy: Anatomy) -> tuple[Opening, ...]:
     places = {item.name: plate.place(item.centre, left) for item in anatomy.foramina}
     if not places:
         return ()
-    top = min(down for down, _ in places.values()) - ABOVE_MM
-    end = max((d for name, (d, _) in places.items() if "s5" not in name), default=0.0) + BELOW_MM
+    rows = {
+        sign: sorted((d, t) for (d, t) in places.values() if t * sign > 0) for sign in (-1.0, 1.0)
+    }
     out = []
     for row, column, depth, area in _basins(plate.values):
         down, lateral = float(plate.down[row]), float(plate.lateral[column])
-        if not (top <= down <= end and LATERAL_MM[0] <= abs(lateral) <= LATERAL_MM[1]):
+        known = rows[1.0 if lateral > 0 else -1.0]
+        if len(known) < 2:
+            continue
+        # Half way from S3 to S4 is the end: near the hiatus the plate is open anyway.
+        end = (known[2][0] + known[3][0]) / 2 if len(known) > 3 else known[-1][0] + BESIDE_MM
+        beside = lateral - float(np.interp(down, *np.array(known).T))
+        if not (known[0][0] - ABOVE_MM <= down <= end and abs(beside) <= BESIDE_MM):
             continue
         far = {n: float(np.hypot(down - d, lateral - t)) for n, (d, t) in places.items()}
         name = min(far, key=lambda n: far[n])

@@ -16,6 +16,7 @@ from planner.cli import app
 from planner.errors import UnsuitableCtError
 from planner.export.disclaimer import DISCLAIMER
 from planner.export.plan_json import read_plan
+from planner.export.segmentation_nrrd import read_segmentation
 from planner.model.anatomy import LABELS
 from planner.model.volume import Volume
 from planner.pipeline import bones
@@ -46,13 +47,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
     def segment(volume, progress=None):
         fakes.calls.append("segment")
         anatomy = fakes.anatomy
-        return SimpleNamespace(
-            labels=anatomy.labels,
-            grid=anatomy.grid,
-            confidences=anatomy.confidences,
-            warnings=(),
-            source="builtin",
-        )
+        return Segmentation(anatomy.labels, anatomy.grid, dict(anatomy.confidences))
 
     def score(trajectories, *rest):
         return SimpleNamespace(accepted=fakes.ranked, rejections=fakes.rejections)
@@ -62,6 +57,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
     monkeypatch.setattr("planner.reading.read_ct", read_ct)
     monkeypatch.setattr(bones, "segmentation", SimpleNamespace(segment=segment))
     monkeypatch.setattr("planner.segmentation.segment", segment, raising=False)
+    monkeypatch.setattr(bones, "judge", lambda anatomy, volume, evidence: anatomy)
     monkeypatch.setattr(
         bones,
         "anatomy_stage",
@@ -219,6 +215,20 @@ def test_segment_keeps_what_it_refuses_under_another_name(stages: Stages, tmp_pa
     assert result.exit_code == 4
     assert not (tmp_path / "a.seg.nrrd").exists()
     assert (tmp_path / "a-rejected" / "anatomy-rejected.seg.nrrd").is_file()
+
+
+def test_segment_keeps_what_is_doubtful_only_on_request(stages: Stages, tmp_path: Path) -> None:
+    stages.anatomy = replace(stages.anatomy, confidence=0.1)
+    path = tmp_path / "a.seg.nrrd"
+    result = run("segment", "ct", "--output", path, "--keep-doubtful")
+    assert result.exit_code == 0
+    assert "NOT TRUSTED" in result.stderr
+    header = path.read_bytes()[:4000].decode("ascii", "replace")
+    assert "NotTrusted:=the anatomy found in the CT has a confidence of 0.10" in header
+    assert read_segmentation(path).grid.same_as(stages.anatomy.grid)
+    stages.anatomy = replace(stages.anatomy, confidence=0.9)
+    assert run("segment", "ct", "--output", path, "--overwrite").exit_code == 0
+    assert "NotTrusted" not in path.read_bytes()[:4000].decode("ascii", "replace")
 
 
 def test_no_trajectory_is_5(stages: Stages, tmp_path: Path) -> None:

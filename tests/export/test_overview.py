@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy.spatial.transform import Rotation
 
 from planner.export.overview import write_overview
 from planner.export.overview.page import (
@@ -64,10 +65,15 @@ def test_radiological_convention(anatomy) -> None:
     assert (behind.edges["left"], behind.edges["right"]) == ("L", "R")
 
 
-def test_letters_follow_the_axes_of_a_patient_lying_the_other_way(anatomy) -> None:
-    turned = SacralFrame(anatomy.frame.origin, np.diag([-1.0, -1.0, 1.0]) @ anatomy.frame.axes)
-    view = axial(toy_anatomy(frame=turned), "S1")
-    assert view.edges["right"] == "R"
+@pytest.mark.parametrize(
+    ("yaw_deg", "right"), [(30.0, "L"), (58.0, "P"), (-90.0, "L"), (100.0, "L")]
+)
+def test_letters_are_the_scan_s_unless_the_body_lies_on_its_side(
+    anatomy, yaw_deg: float, right: str
+) -> None:
+    turn = Rotation.from_euler("z", yaw_deg, degrees=True).as_matrix()
+    turned = SacralFrame(anatomy.frame.origin, turn @ anatomy.frame.axes)
+    assert axial(toy_anatomy(frame=turned), "S1").edges["right"][0] == right
 
 
 def test_projection_inverts_the_points_of_a_view(anatomy) -> None:

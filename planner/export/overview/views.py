@@ -8,7 +8,7 @@ H, F; the second letter of an oblique axis names its smaller part), never from a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -46,7 +46,7 @@ class View:
     centre: Float
     right: Float
     up: Float
-    sides: Float = IDENTITY
+    sides: Float = field(default_factory=lambda: IDENTITY)
 
     def points(self, width_mm: float, height_mm: float, columns: int, rows: int) -> Float:
         """(rows, columns, 3) pixel centres, patient LPS; row 0 is the lowest."""
