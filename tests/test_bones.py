@@ -38,7 +38,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[float, Anatomy | Exception]
         place = float(np.linalg.norm(start.pose.translation)) * np.sign(
             -start.pose.translation[2] or 1.0
         )
-        evidence = {"place": round(place)}
+        evidence = {"place": round(place), "support_sacrum": 0.8 - 0.001 * abs(place)}
         return Segmentation(anatomy.labels, anatomy.grid, {}, evidence=evidence, start=start)
 
     def judge(anatomy: Anatomy, volume: object, evidence: dict[str, float]) -> Anatomy:
@@ -69,6 +69,14 @@ def test_the_best_of_several_answers_is_taken(answers: dict) -> None:
     answers |= {0: answer(0.6), 26: answer(0.02, -26.0), 13: answer(0.99, -13.0)}
     answers |= {-13: UntrustedAnatomyError("no sacrum"), -26: answer(0.5, 26.0)}
     assert settle(answers) is answers[13]
+
+
+def test_of_answers_on_the_same_levels_the_best_borne_out_is_taken(answers: dict) -> None:
+    answers |= {0: answer(0.9), 13: answer(0.94, -1.0), 26: answer(0.1, -26.0)}
+    answers |= {-13: answer(0.1, 13.0), -26: answer(0.1, 26.0)}
+    assert settle(answers) is answers[0]  # by its surface, though 13 has more confidence
+    answers[0] = answer(0.5)
+    assert settle(answers) is answers[13]  # what is below the floor is no choice
 
 
 def test_two_answers_on_other_levels_are_refused(answers: dict) -> None:

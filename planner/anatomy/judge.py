@@ -14,21 +14,26 @@ import numpy as np
 
 from planner.anatomy.findings.level_evidence import joint_heights
 from planner.anatomy.findings.view import view_of
-from planner.anatomy.plausibility import WEAKLY_DOUBTED, weaken
+from planner.anatomy.plausibility import IMPOSSIBLE, WEAKLY_DOUBTED, weaken
 from planner.anatomy.tunnels import find_openings, seen_through, unroll
 from planner.model.anatomy import SIDES, Anatomy, Check
 from planner.model.volume import Volume
 
 UPPER = tuple(f"foramen_{level}_{side}" for level in ("s1", "s2", "s3") for side in SIDES)
-UNNAMED_HU, SEEN_HU, OFF_CENTRE_MM = (0.0, 120.0), (15.0, 1000.0), (0.0, 5.0)
-"""PLACEHOLDER"""
+UNNAMED_HU, SEEN_HU, OFF_CENTRE_MM = (0.0, 145.0), (10.0, 1000.0), (0.0, 5.0)
+"""Of 142 right anatomies two in a hundred have an unnamed opening deeper than the first; of their
+foramina one in a hundred is fainter than the second, or has its opening further beside it."""
 IMAGE_LIMITS = (
-    ("contrast", (0.2, 1.0), "1", "the place of the pelvis"),
-    ("support_sacrum", (0.5, 1.0), "1", "the sacrum's surface"),
-    ("support_lower", (0.4, 1.0), "1", "the sacrum's lower end"),
-    ("support_endplate", (0.5, 1.0), "1", "the S1 endplate"),
+    ("contrast", (0.2, 1.0), 0.1, "1", "the place of the pelvis"),
+    ("support_sacrum", (0.62, 1.0), 0.45, "1", "the sacrum's surface"),
+    ("support_lower", (0.55, 1.0), 0.35, "1", "the sacrum's lower end"),
+    ("support_endplate", (0.45, 1.0), 0.25, "1", "the S1 endplate"),
 )
-"""PLACEHOLDER"""
+"""Least share that all of 142 right anatomies had, and one so low that it refuses alone: anatomies
+on wrong levels measured 0.02 to 0.4 at one of these places."""
+GROSS_UNNAMED_HU = 600.0
+"""An opening this deep without a name is a hole in the labels as well, and refuses alone: no right
+anatomy of 142 had one above 564."""
 OPENING_MM2 = (18.0, 300.0)
 """Area of an opening that could be a foramen: smaller ones are noise, larger ones a thin ala."""
 USUAL_JOINT_MM = 24.0
@@ -114,7 +119,8 @@ def plate_checks(evidence: dict[str, float]) -> tuple[Check, ...]:
         f"the plate of the sacrum is open where no foramen has a name (by {depth:.0f} HU, at most "
         f"{UNNAMED_HU[1]:.0f} expected): a level may be named wrong, or a fifth pair be missed"
     )
-    out = [Check("unnamed_opening", depth, UNNAMED_HU, "HU", (), WEAKLY_DOUBTED, words)]
+    factor = IMPOSSIBLE if depth > GROSS_UNNAMED_HU else WEAKLY_DOUBTED
+    out = [Check("unnamed_opening", depth, UNNAMED_HU, "HU", (), factor, words)]
     for name in UPPER:
         if f"seen_through_{name}" not in evidence:
             continue
@@ -132,18 +138,34 @@ def plate_checks(evidence: dict[str, float]) -> tuple[Check, ...]:
 def image_checks(evidence: dict[str, float]) -> tuple[Check, ...]:
     """How far the image bears out what was fitted to it."""
     out = []
-    for name, limit, unit, what in IMAGE_LIMITS:
+    for name, limit, gross, unit, what in IMAGE_LIMITS:
         if name in evidence:
             value = evidence[name]
+            factor = IMPOSSIBLE if value < gross else WEAKLY_DOUBTED
             words = f"{what} is borne out by the image to {value:.2f} only, {limit[0]:.2f} or more "
             words += "is expected"
-            out.append(Check(name, value, limit, unit, (), 1.0, words))
+            out.append(Check(name, value, limit, unit, (), factor, words))
     return tuple(out)
 
 
 MOST = 3.0
-CONSTANT = 0.0
-TERMS: dict[str, Term] = {}
+CONSTANT = 6.255
+TERMS = {
+    "support_sacrum": Term(0.797, 0.0972, 1.060),
+    "support_lower": Term(0.781, 0.138, 0.333),
+    "support_endplate": Term(0.961, 0.177, 0.115),
+    "least_seen_through_hu": Term(40.4, 25.8, 0.106),
+    "most_off_centre_mm": Term(2.69, 1.29, -0.613),
+    "unnamed_opening_hu": Term(0.0, 21.2, -0.193),
+    "doubt": Term(0.0, 0.0629, -0.514),
+    "joint_above_s1_mm": Term(23.5, 7.01, 0.324),
+    "spacing": Term(0.903, 0.539, -1.426),
+    "asymmetry_mm": Term(1.19, 0.878, -0.596),
+}
+"""Fitted by `scripts/evaluate_confidence.py` to 162 segmentations of ten people, 142 of them right:
+random acquisitions, the same with turned headers, and starts displaced on purpose. Bone contrast,
+the least contrast of a foramen's wall and the mean contrast seen through the plate added nothing to
+these and got no weight."""
 
 
 def features(evidence: dict[str, float]) -> dict[str, float]:

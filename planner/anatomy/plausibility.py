@@ -158,7 +158,7 @@ def volume_checks(material: Material, foramina: tuple[Foramen, ...]) -> list[Che
     voxel = float(np.prod(material.grid.spacing_mm))
     bone = float(material.bone.sum()) * voxel / 1000.0
     words = f"the sacrum's bone measures {bone:.0f} ml, {BONE_ML[0]:.0f} to {BONE_ML[1]:.0f} "
-    out = [Check("bone", bone, BONE_ML, "ml", ("sacrum",), DOUBTED, words + "ml expected")]
+    out = [Check("bone", bone, BONE_ML, "ml", ("sacrum",), IMPOSSIBLE, words + "ml expected")]
     for item in foramina:
         least = SMALLEST_MM3.get(item.level, LOWER_SMALLEST_MM3)
         volume = len(material.points(item.name)) * voxel

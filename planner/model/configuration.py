@@ -152,10 +152,10 @@ class Configuration(_Section):
     pairs: Pairs = Pairs()
     weights: dict[str, float] = Field(default_factory=lambda: dict(WEIGHTS))
     confidence_floor: float = Field(
-        0.2,
+        0.7,
         ge=0,
         le=1,
-        description="below it anatomy is not trusted; a sacrum one level off measured 0",
+        description="probability that S1 to S3 are right below which anatomy is not trusted",
     )
 
     @field_validator("needle")

@@ -26,12 +26,12 @@ Progress = Callable[[str, float], None]
 
 NAMED_WEAKEST = 3
 MOST_NOTED = 4
-SURE = 0.9
+SURE = 0.95
 """Confidence from which an answer is taken without looking for others."""
 OTHER_STARTS_MM = (-26.0, -13.0, 13.0, 26.0)
 """A level and half a level up and down."""
-OTHER_LEVEL_MM, CLEARLY = 8.0, 10.0
-"""Answers further apart are on other levels; the better one must have ten times the odds."""
+OTHER_LEVEL_MM, CLEARLY = 8.0, 3.0
+"""Answers further apart are on other levels; the better one must have three times the odds."""
 PROVIDED_FLOOR = 0.2
 """Two doubts about one structure of the user's own labels leave 0.16."""
 
@@ -83,7 +83,7 @@ def trusted_anatomy(found: Segmentation, volume: Volume, configuration: Configur
             except UnsuitableCtError:
                 continue
             answers.append(_answer(again, volume))
-    best = max(answers, key=lambda answer: answer.confidence)
+    best = _best(answers, configuration.confidence_floor)
     try:
         if best.anatomy is None:
             raise UntrustedAnatomyError(best.fault)
@@ -110,6 +110,24 @@ class _Answer:
     @property
     def confidence(self) -> float:
         return self.anatomy.confidence if self.anatomy is not None else 0.0
+
+
+def _best(answers: Sequence[_Answer], floor: float) -> _Answer:
+    """The answer to take: on the likeliest levels, the one whose surface the image bears out best.
+
+    The probability is one of levels; among answers that agree on them it says little.
+    """
+    best = max(answers, key=lambda answer: answer.confidence)
+    if best.anatomy is None:
+        return best
+    agreed = [
+        answer
+        for answer in answers
+        if answer.anatomy is not None
+        and answer.confidence >= min(floor, best.confidence)
+        and _apart(answer.anatomy, best.anatomy) <= OTHER_LEVEL_MM
+    ]
+    return max(agreed, key=lambda answer: answer.found.evidence.get("support_sacrum", 0.0))
 
 
 def _answer(found: Segmentation, volume: Volume) -> _Answer:

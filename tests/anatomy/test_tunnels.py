@@ -10,7 +10,8 @@ import pytest
 
 from planner.anatomy import derive_anatomy
 from planner.anatomy.findings.view import view_of
-from planner.anatomy.judge import gather, judge, probability
+from planner.anatomy.judge import gather, image_checks, judge, plate_checks, probability
+from planner.anatomy.plausibility import IMPOSSIBLE
 from planner.anatomy.tunnels import Plate, _basins, find_openings, seen_through, unroll
 from planner.model.anatomy import LABELS, Anatomy
 from planner.model.volume import Volume
@@ -108,16 +109,35 @@ def evidence(**changed: float) -> dict[str, float]:
 def test_evidence_adds_up() -> None:
     assert probability(evidence()) > 0.97
     worse = {
-        "support_lower": 0.3,
-        "support_endplate": 0.35,
-        "wall_foramen_s2_left": 0.0,
+        "support_sacrum": 0.6,
+        "support_lower": 0.4,
+        "support_endplate": 0.4,
         "seen_through_foramen_s2_left": 0.0,
-        "unnamed_opening": 200.0,
-        "doubt": 3.0,
+        "off_centre_foramen_s3_right": 6.0,
+        "unnamed_opening": 120.0,
+        "doubt": 0.6,
+        "joint_above_s1_left": 4.0,
+        "check_s2_to_s3_left": 12.0,
+        "check_s3_left_to_right": 7.0,
     }
     each = [probability(evidence(**{name: value})) for name, value in worse.items()]
     assert max(each) <= probability(evidence())
     assert probability(evidence(**worse)) < 0.05 < min(each)
+    assert len({round(value, 6) for value in each}) == len(each)  # each of them counts
+
+
+def test_what_no_right_anatomy_has_refuses_alone() -> None:
+    for name, value in (
+        ("support_lower", 0.2),
+        ("support_endplate", 0.1),
+        ("support_sacrum", 0.4),
+        ("unnamed_opening", 650.0),
+    ):
+        known = evidence(**{name: value})
+        checks = [*plate_checks(known), *image_checks(known)]
+        (failed,) = [check for check in checks if not check.passed]
+        assert (failed.name, failed.factor) == (name, IMPOSSIBLE)
+    assert all(c.passed for c in (*plate_checks(evidence()), *image_checks(evidence())))
 
 
 def test_the_judge_keeps_what_it_measured() -> None:
