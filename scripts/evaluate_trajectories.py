@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import vtk
-from evaluate_anatomy import BONES, ROOT, simulate
+from anatomy_draws import BONES, ROOT, Draw, simulate
 from rich.console import Console
 from rich.table import Table
 from scipy.spatial import cKDTree
@@ -258,7 +258,7 @@ def main() -> int:
         cache = given.cache or Path(temporary)
         rows: list[dict[str, Any]] = []
         for subject in given.subjects or SUBJECTS:
-            found, remarks = evaluate(subject, simulate(subject, cache))
+            found, remarks = evaluate(subject, simulate(Draw(subject, subject, ()), cache))
             rows += found
             console.print("\n".join(remarks), soft_wrap=True)
     if given.json is not None:
