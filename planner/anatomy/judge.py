@@ -149,6 +149,9 @@ def image_checks(evidence: dict[str, float]) -> tuple[Check, ...]:
 
 
 MOST = 3.0
+CERTAIN = 0.98
+"""The most that is stated: 121 segmentations above 0.95, of people left out of the fit, were all
+right, which leaves room for 2.5 % of failures (three in 121, the upper bound at 95 %)."""
 CONSTANT = 6.255
 TERMS = {
     "support_sacrum": Term(0.797, 0.0972, 1.060),
@@ -205,4 +208,4 @@ def probability(evidence: dict[str, float]) -> float:
     """Probability that every foramen of S1 to S3 is named right and within 3 mm."""
     values = features(evidence)
     odds = CONSTANT + sum(term.of(values[name]) for name, term in TERMS.items())
-    return float(1.0 / (1.0 + np.exp(-odds)))
+    return min(float(1.0 / (1.0 + np.exp(-odds))), CERTAIN)

@@ -104,7 +104,7 @@ def segment(
     stored = in_common_order(volume)
     found = localise(stored, template) if start is None else start
     check_found(found)
-    warnings = check_lie(found.turn)
+    check_lie(found.turn)  # what it warns of is told of the anatomy
     # From here on coordinates run along the body's own axes: the affine turns, no voxel moves.
     straight = replace(stored, grid=stored.grid.turned(found.turn.T))
     check_covered(straight, template, found)
@@ -132,7 +132,7 @@ def segment(
         np.asfortranarray(common_order(volume.grid).undo(labels)),
         label_grid(volume.grid),
         parts,
-        (*warnings, *warnings_of(parts)),
+        warnings_of(parts),
         evidence={
             "contrast": found.contrast,
             "runner_up": found.runner_up,
