@@ -204,8 +204,12 @@ def _mean(evidence: dict[str, float], name: str, otherwise: float) -> float:
     return float(np.mean(known)) if known else otherwise
 
 
+def log_odds(evidence: dict[str, float]) -> float:
+    """Natural logarithm of the odds that every foramen of S1 to S3 is right, uncapped."""
+    values = features(evidence)
+    return CONSTANT + sum(term.of(values[name]) for name, term in TERMS.items())
+
+
 def probability(evidence: dict[str, float]) -> float:
     """Probability that every foramen of S1 to S3 is named right and within 3 mm."""
-    values = features(evidence)
-    odds = CONSTANT + sum(term.of(values[name]) for name, term in TERMS.items())
-    return min(float(1.0 / (1.0 + np.exp(-odds))), CERTAIN)
+    return min(float(1.0 / (1.0 + np.exp(-log_odds(evidence)))), CERTAIN)

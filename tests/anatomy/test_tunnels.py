@@ -10,7 +10,15 @@ import pytest
 
 from planner.anatomy import derive_anatomy
 from planner.anatomy.findings.view import view_of
-from planner.anatomy.judge import gather, image_checks, judge, plate_checks, probability
+from planner.anatomy.judge import (
+    CERTAIN,
+    gather,
+    image_checks,
+    judge,
+    log_odds,
+    plate_checks,
+    probability,
+)
 from planner.anatomy.plausibility import IMPOSSIBLE
 from planner.anatomy.tunnels import Plate, _basins, find_openings, seen_through, unroll
 from planner.model.anatomy import LABELS, Anatomy
@@ -107,7 +115,6 @@ def evidence(**changed: float) -> dict[str, float]:
 
 
 def test_evidence_adds_up() -> None:
-    assert probability(evidence()) > 0.97
     worse = {
         "support_sacrum": 0.6,
         "support_lower": 0.4,
@@ -120,10 +127,11 @@ def test_evidence_adds_up() -> None:
         "check_s2_to_s3_left": 12.0,
         "check_s3_left_to_right": 7.0,
     }
-    each = [probability(evidence(**{name: value})) for name, value in worse.items()]
-    assert max(each) <= probability(evidence())
-    assert probability(evidence(**worse)) < 0.05 < min(each)
-    assert len({round(value, 6) for value in each}) == len(each)  # each of them counts
+    each = [log_odds(evidence(**{name: value})) for name, value in worse.items()]
+    assert max(each) < log_odds(evidence())  # each of them counts
+    assert log_odds(evidence(**worse)) < np.log(0.05 / 0.95) < 0.0 < min(each)
+    assert probability(evidence(**worse)) < 0.05
+    assert probability(evidence()) == CERTAIN
 
 
 def test_what_no_right_anatomy_has_refuses_alone() -> None:
