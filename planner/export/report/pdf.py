@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ from PIL import Image
 from planner.errors import ConfigurationError
 
 QUALITY = 88
+EPOCH = "SOURCE_DATE_EPOCH"
+"""What fontTools stamps fonts with, in place of the time: reproducible-builds.org."""
 SCRIPTS = re.compile(r"<script\b.*?</script>|<!--.*?-->", re.DOTALL)
 PICTURES = re.compile(r"data:image/webp;base64,([A-Za-z0-9+/=]+)")
 MISSING = (
@@ -44,7 +49,20 @@ def write_pdf(html: str, path: Path) -> None:
     # Pictures go into a PDF as they are only as JPEG; anything else swells it.
     still = PICTURES.sub(lambda found: _as_jpeg(found.group(1)), SCRIPTS.sub("", html))
     fetcher = printer.urls.URLFetcher(allowed_protocols=["data"])  # what is embedded, no more
-    printer.HTML(string=still, url_fetcher=fetcher).write_pdf(path)
+    with _same_date():
+        printer.HTML(string=still, url_fetcher=fetcher).write_pdf(path)
+
+
+@contextmanager
+def _same_date() -> Iterator[None]:
+    """Fonts embedded in a PDF carry the time of their making, unless the environment names one."""
+    kept = os.environ.get(EPOCH)
+    os.environ.setdefault(EPOCH, "0")
+    try:
+        yield
+    finally:
+        if kept is None:
+            del os.environ[EPOCH]
 
 
 def _as_jpeg(webp: str) -> str:
