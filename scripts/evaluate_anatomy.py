@@ -72,12 +72,12 @@ AIMS = {
 }
 
 
-def cases(draws: int) -> dict[str, Draw]:
+def cases(draws: int, first: int = 0) -> dict[str, Draw]:
     """Every case by name: the subjects as they are, the hard ones, draws, and a third of harsh."""
     named = [Draw(subject, subject, ()) for subject in SUBJECTS]
     named += [Draw(name, subject, tuple(options)) for name, (subject, options) in HARD.items()]
-    named += [draw(seed) for seed in range(draws)]
-    named += [draw(seed, harsh=True) for seed in range(draws // 3)]
+    named += [draw(seed) for seed in range(first, first + draws)]
+    named += [draw(seed, harsh=True) for seed in range(first, first + draws // 3)]
     return {case.name: case for case in named}
 
 
@@ -251,6 +251,7 @@ def main() -> int:
     )
     parser.add_argument("cases", nargs="*", help="names of cases; all where none is given")
     parser.add_argument("--draws", type=int, default=60, help="how many random draws (60)")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first draw (0)")
     parser.add_argument("--turned", action="store_true", help="also turn draws by their headers")
     parser.add_argument("--wrong", type=int, default=0, help="so many wrong starts per draw (0)")
     parser.add_argument("--cache", type=Path, help="folder that keeps simulated CTs and labels")
@@ -260,7 +261,7 @@ def main() -> int:
     options = parser.parse_args()
     if not BONES.is_dir():
         parser.exit(3, f"The real bones were expected in {BONES}.\n")
-    known = cases(options.draws)
+    known = cases(options.draws, options.first)
     if unknown := sorted(set(options.cases) - set(known)):
         parser.error(f"unknown cases {', '.join(unknown)}; known are {', '.join(known)}")
     chosen = [known[name] for name in options.cases or known]

@@ -29,7 +29,7 @@ GLTF_FROM_LPS = (
     (0.0, 0.0, 0.0, 1.0),
 )
 """(4, 4) of the root node: from patient LPS, mm, to glTF's metres."""
-OPACITY = {"sacrum": 0.45, "hip": 0.25, "l5": 0.25}
+OPACITY = {"sacrum": 0.45, "hip": 0.25, "l5": 0.25, "facet": 0.6}
 """Bones are seen through, so that channels and needles in them are seen."""
 
 FLOAT, UNSIGNED = 5126, 5125

@@ -30,7 +30,7 @@ from planner.export.terminology import COLOURS
 SCENE = "plan.mrml"
 FORAMINA = "foramina.mrk.json"
 README = "README.txt"
-OPACITY = {"sacrum": 0.45, "hip": 0.2, "l5": 0.2}
+OPACITY = {"sacrum": 0.45, "hip": 0.2, "l5": 0.2, "facet": 0.6}
 """Bones are seen through, so that channels and needles in them are seen."""
 
 

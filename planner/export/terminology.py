@@ -1,8 +1,8 @@
 """How segments are coloured and coded.
 
 Colours are Okabe and Ito's, which stay apart for colour-blind eyes. Codes are SNOMED CT where a
-code is known to be right; sacral foramina get a private code (scheme 99PLANNER, as DICOM allows)
-within the region of the sacrum, rather than one that means something else.
+code is known to be right; sacral foramina (within the region of the sacrum) and facet joints get a
+private code (scheme 99PLANNER, as DICOM allows), rather than one that means something else.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ CANAL: Colour = (0.34, 0.71, 0.91)
 FORAMEN: Colour = (0.94, 0.89, 0.26)
 HIP: Colour = (0.80, 0.47, 0.65)
 LUMBAR: Colour = (0.72, 0.72, 0.72)
+FACET: Colour = (0.0, 0.45, 0.70)
 NEEDLE: Colour = (0.90, 0.45, 0.0)
 
 PRIVATE = "99PLANNER"
@@ -39,6 +40,8 @@ def _colours() -> dict[str, Colour]:
             colours[name] = FORAMEN
         if name.startswith("hip"):
             colours[name] = HIP
+        if name.startswith("facet"):
+            colours[name] = FACET
     return colours
 
 
@@ -63,6 +66,8 @@ def _codes() -> dict[str, Coded]:
     }
     for side in SIDES:
         codes[f"hip_{side}"] = Coded(("SCT", "29836001", "Hip"), MODIFIERS[side])
+        joint = (PRIVATE, "facet_l5_s1", "L5/S1 facet joint")
+        codes[f"facet_{side}"] = Coded(joint, MODIFIERS[side])
         for level in LEVELS:
             code = (PRIVATE, f"foramen_{level.lower()}", f"{level} sacral foramen")
             codes[f"foramen_{level.lower()}_{side}"] = Coded(code, MODIFIERS[side], SACRUM)

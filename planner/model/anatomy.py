@@ -30,12 +30,12 @@ def side_sign(side: Side) -> int:
 def _label_values() -> dict[str, int]:
     names = ["sacrum", "sacral_canal"]
     names += [f"foramen_{level.lower()}_{side}" for level in LEVELS for side in SIDES]
-    names += ["hip_left", "hip_right", "l5"]
+    names += ["hip_left", "hip_right", "l5", "facet_left", "facet_right"]
     return {name: value for value, name in enumerate(names, start=1)}
 
 
 LABELS = MappingProxyType(_label_values())
-"""Segment name to value in a label map; 0 is background."""
+"""Segment name to value in a label map; 0 is background. Facets are the joints of L5 and S1."""
 CHANNELS = tuple(n for n in LABELS if n == "sacral_canal" or n.startswith("foramen"))
 """Segments that nerves run through."""
 

@@ -112,13 +112,13 @@ def _fill_sections(mask: Array, out: Array, start: int, stop: int) -> None:
         out[n] |= section
 
 
-def fill_rings(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Fill what is ringed by bone in a section along any axis: marrow, not pelvis."""
+def fill_rings(mask: NDArray[np.bool_], axes: tuple[int, ...] = (0, 1, 2)) -> NDArray[np.bool_]:
+    """Fill what is ringed by bone in a section across any of the axes: marrow, not pelvis."""
     out = mask.copy()
     box = box_around(mask, np.ones(3), 0.0)
     if not mask.any():
         return out
-    for axis in range(3):
+    for axis in axes:
         sections, filled = np.moveaxis(mask[box], axis, 0), np.moveaxis(out[box], axis, 0)
         in_parts(_fill_sections, len(sections), sections, filled)
     return out

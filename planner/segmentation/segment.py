@@ -21,7 +21,7 @@ from planner.geometry.grid import Grid
 from planner.geometry.order import common_order
 from planner.geometry.sampling import resample
 from planner.geometry.voxelise import voxelise
-from planner.model.anatomy import CHANNELS, LABELS, SIDES, Side
+from planner.model.anatomy import CHANNELS, LABELS, SIDES
 from planner.model.volume import Volume
 from planner.segmentation.channels import channel_fields, envelope, split_channels
 from planner.segmentation.confidence import confidences, support_of
@@ -29,6 +29,7 @@ from planner.segmentation.cut import CutSettings, directed_cut
 from planner.segmentation.fit import IMAGE_MM, Fitted, fit
 from planner.segmentation.hips import complete_hips
 from planner.segmentation.localise import Localisation, localise
+from planner.segmentation.lumbar import find_lumbar
 from planner.segmentation.subvoxel import settle_border
 from planner.segmentation.tail import REACH_MM as TAIL_MM
 from planner.segmentation.tail import grow_tail
@@ -88,7 +89,7 @@ class Segmentation:
 def segment(
     volume: Volume, progress: Progress | None = None, start: Localisation | None = None
 ) -> Segmentation:
-    """Segment sacrum, canal, foramina, hips and L5.
+    """Segment sacrum, canal, foramina, hips, L5 and its facet joints with S1.
 
     start: where to begin instead of where the pelvis is found, to try what a wrong start does.
     Raises UnsuitableCtError where no sacrum is found, where it is cut off above S3, and where the
@@ -116,17 +117,22 @@ def segment(
     membership, cut_grid, channels, open_shares = refine(straight, image, grid, fitted)
     tell("hips", 0.85)
     box, around = surroundings(grid, fitted)
-    whole = resample((membership > 0.5).astype(np.float32), cut_grid, around, 0.0) > 0.5
+    seen = np.maximum(image[box], AIR_HU)
+    bone = resample((membership > 0.5).astype(np.float32), cut_grid, around, 0.0) > 0.5
+    inside = np.zeros(around.shape, bool)
     for mask in channels.values():
-        whole |= resample(mask.astype(np.float32), cut_grid, around, 0.0) > 0.5
-    hips = complete_hips(np.maximum(image[box], AIR_HU), around, fitted, whole)
+        inside |= resample(mask.astype(np.float32), cut_grid, around, 0.0) > 0.5
+    hips = complete_hips(seen, around, fitted, bone | inside)
+    lumbar = find_lumbar(seen, around, fitted, bone, inside | hips["left"] | hips["right"])
     tell("label", 0.9)
     coarsest_mm = float(volume.grid.spacing_mm.max())
     shares, walls = support_of(image, grid, fitted)
     parts = confidences(shares, walls, open_shares, coarsest_mm)
     target = label_grid(straight.grid)
     labels = paint(fitted, membership, channels, cut_grid, target)
-    add_hips(labels, target, hips, around)
+    beside = {f"hip_{side}": mask for side, mask in hips.items()}
+    beside |= {"l5": lumbar.l5, **{f"facet_{side}": lumbar.facets[side] for side in SIDES}}
+    add_neighbours(labels, target, beside, around)
     tell("label", 1.0)
     return Segmentation(
         np.asfortranarray(common_order(volume.grid).undo(labels)),
@@ -253,19 +259,20 @@ def surroundings(grid: Grid, fitted: Fitted) -> tuple[tuple[slice, ...], Grid]:
     return box, grid.crop(low, high)
 
 
-def add_hips(
-    labels: NDArray[np.uint8], target: Grid, hips: dict[Side, NDArray[np.bool_]], source: Grid
+def add_neighbours(
+    labels: NDArray[np.uint8], target: Grid, masks: dict[str, NDArray[np.bool_]], source: Grid
 ) -> None:
-    """Paint completed hips over the background and L5 of a label map, in place."""
+    """Paint masks by their names over the background of a label map, and each other, in place."""
     ijk = target.to_ijk(source.corners())
     low = np.maximum(np.floor(ijk.min(axis=0)).astype(int), 0)
     high = np.minimum(np.ceil(ijk.max(axis=0)).astype(int) + 1, target.shape)
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
     part = target.crop(low, high)
     view = labels[box]
-    for side, mask in hips.items():
+    free = view == 0
+    for name, mask in masks.items():
         here = resample(mask.astype(np.float32), source, part, 0.0) > 0.5
-        view[here & ((view == 0) | (view == LABELS["l5"]))] = LABELS[f"hip_{side}"]
+        view[here & free] = LABELS[name]
 
 
 def largest(mask: NDArray[np.bool_], crumb_share: float = 0.01) -> NDArray[np.bool_]:
@@ -293,12 +300,8 @@ def paint(
 ) -> NDArray[np.uint8]:
     """Write all structures into one label map on the target grid; the sacrum wins over hips."""
     labels = np.zeros(target.shape, np.uint8)
-    for name, surface in (
-        ("l5", fitted.l5),
-        ("hip_left", fitted.hips["left"]),
-        ("hip_right", fitted.hips["right"]),
-    ):
-        labels[voxelise(surface.vertices, surface.faces, target)] = LABELS[name]
+    for side, hip in fitted.hips.items():
+        labels[voxelise(hip.vertices, hip.faces, target)] = LABELS[f"hip_{side}"]
     ijk = target.to_ijk(source.corners())
     low = np.maximum(np.floor(ijk.min(axis=0)).astype(int), 0)
     high = np.minimum(np.ceil(ijk.max(axis=0)).astype(int) + 1, target.shape)

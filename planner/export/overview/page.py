@@ -19,7 +19,7 @@ from planner.export.disclaimer import DISCLAIMER
 from planner.export.numbers import percent, placement_name
 from planner.export.overview import scene, slices, table, views
 from planner.export.overview.slices import INK, SHADE
-from planner.export.terminology import BONE, CANAL, FORAMEN, HIP, LUMBAR, NEEDLE
+from planner.export.terminology import BONE, CANAL, FACET, FORAMEN, HIP, LUMBAR, NEEDLE
 from planner.model.plan import Plan
 from planner.model.trajectory import ScoredTrajectory, Structure
 from planner.model.volume import Volume
@@ -37,10 +37,11 @@ MARKED_IN_TABLE = "is below the preferred"
 LEGEND = (
     ("sacrum", BONE),
     ("foramina", FORAMEN),
-    ("sacral canal", CANAL),
+    ("canal", CANAL),
     ("hips", HIP),
     ("L5", LUMBAR),
-    ("needle, true diameter", NEEDLE),
+    ("facets", FACET),
+    ("needle, true size", NEEDLE),
 )
 
 

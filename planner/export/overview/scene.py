@@ -25,7 +25,7 @@ from planner.model.anatomy import Anatomy
 from planner.model.trajectory import Trajectory
 
 BACKGROUND: Colour = (0.063, 0.078, 0.094)
-OPACITY = {"sacrum": 0.42, "hip": 0.10, "l5": 0.12}
+OPACITY = {"sacrum": 0.42, "hip": 0.10, "l5": 0.12, "facet": 0.6}
 SHAFT_MM = 45.0  # shaft shown behind the bone entry
 CAMERA_MM = 600.0
 # Bones in the background are thinned to about this voxel size: they are drawn faintly.

@@ -57,6 +57,7 @@ GROUPS = {
     "foramen": ("Foramina", 0.9),
     "hip": ("Hip bones", 0.12),
     "l5": ("L5", 0.12),
+    "facet": ("L5/S1 facet joints", 0.6),
 }
 """Name and opacity of what can be switched on and off; by the beginning of a segment's name."""
 
