@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from planner.anatomy.findings.level_evidence import joint_heights
+from planner.anatomy.findings import level_evidence
 from planner.anatomy.findings.view import view_of
 from planner.anatomy.plausibility import IMPOSSIBLE, WEAKLY_DOUBTED, weaken
 from planner.anatomy.tunnels import find_openings, seen_through, unroll
@@ -72,8 +72,13 @@ def gather(anatomy: Anatomy, volume: Volume) -> dict[str, float]:
     out["failed_checks"] = float(len(failed))
     out["doubt"] = float(-sum(np.log(check.factor) for check in failed))
     out |= {f"check_{check.name}": check.measured for check in anatomy.checks}
-    heights = joint_heights(anatomy)
-    return out | {f"joint_above_s1_{side}": height for side, height in heights.items()}
+    seen = level_evidence.gather(anatomy, volume)
+    out["gap_below_s1"] = seen.residual.height_mm if seen.residual is not None else 0.0
+    if seen.disc is not None:
+        out["gap_above_s1"] = seen.disc.height_mm
+    out |= {f"crest_{side}": height for side, height in seen.crest_mm.items()}
+    out |= {f"touching_{side}": area for side, area in seen.touch_mm2.items()}
+    return out | {f"joint_above_s1_{side}": height for side, height in seen.joint_mm.items()}
 
 
 @dataclass(frozen=True)

@@ -270,9 +270,12 @@ def _name(value: object) -> str:
 
 
 def flags_of(
-    cases: pd.DataFrame, findings: pd.DataFrame, low_confidence: float = 0.5
+    cases: pd.DataFrame, findings: pd.DataFrame, low_confidence: float = 0.95
 ) -> dict[str, Sequence[str]]:
-    """Why a case should be looked at, by its name; empty where nothing speaks for it."""
+    """Why a case should be looked at, by its name; empty where nothing speaks for it.
+
+    low_confidence: below it a planned case is in doubt, although it was not refused.
+    """
     warned = findings[findings["weight"] == "warning"].groupby("case_id")["name"].unique()
     out: dict[str, Sequence[str]] = {}
     for row in cases.to_dict("records"):

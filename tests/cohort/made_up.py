@@ -59,7 +59,7 @@ def a_plan(name: str, number: int = 1, warned: tuple[str, ...] = (), **values: A
     """The record of a planned case with rows in every table that a real case has."""
     pairs = [(technique, side) for technique in TECHNIQUES for side in SIDES]
     best = {
-        "confidence": 0.9,
+        "confidence": 0.97,
         "trajectories": len(pairs),
         "best_breach_probability": 0.01 * (number % 50),
     }

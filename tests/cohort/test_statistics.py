@@ -227,7 +227,7 @@ def test_flags_tell_why_a_case_should_be_looked_at() -> None:
         {
             "case_id": ["a", "b", "c", "d", "e"],
             "outcome": ["planned", "planned", "planned", "untrusted_anatomy", "planned"],
-            "confidence": [0.9, 0.49, 0.5, 0.1, np.nan],
+            "confidence": [0.96, 0.94, 0.95, 0.1, np.nan],
         }
     )
     findings = pd.DataFrame(
@@ -242,10 +242,10 @@ def test_flags_tell_why_a_case_should_be_looked_at() -> None:
     )
     assert flags_of(cases, findings) == {
         "a": ["alar fracture", "s1 numbering"],
-        "b": ["confidence 0.49"],
+        "b": ["confidence 0.94"],
         "c": [],
         "d": ["untrusted anatomy"],
         "e": [],
     }
     assert flags_of(cases, findings.iloc[:0])["a"] == []
-    assert flags_of(cases, findings, low_confidence=0.95)["a"][0] == "confidence 0.90"
+    assert flags_of(cases, findings, low_confidence=0.97)["a"][0] == "confidence 0.96"
