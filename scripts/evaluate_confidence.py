@@ -1,9 +1,10 @@
 """Fit the judge of an anatomy to segmentations of known truth, and test it on people left out.
 
     python scripts/evaluate_anatomy.py --turned --wrong 2 --cache DIR --json ROWS.json
-    python scripts/evaluate_confidence.py ROWS.json [MORE.json] [--picture FILE.png]
+    python scripts/evaluate_phantoms.py --starts --json PHANTOMS.json
+    python scripts/evaluate_confidence.py ROWS.json PHANTOMS.json [--picture FILE.png]
 
-Reads what `evaluate_anatomy.py` wrote. Prints the terms of `planner/anatomy/judge.py` fitted to all
+Reads what these wrote. Prints the terms of `planner/anatomy/judge.py` fitted to all
 rows, and, from fits that leave out one person after the other, how often a stated probability came
 true, and what a floor under it lets through and refuses.
 """
@@ -23,7 +24,9 @@ from rich.console import Console
 from rich.table import Table
 from scipy.optimize import minimize
 
-from planner.anatomy.judge import MOST, features, probability
+from planner.anatomy.judge import MOST, evidence_checks, features, probability
+from planner.anatomy.plausibility import IMPOSSIBLE
+from planner.model.configuration import Configuration
 
 PENALTY = 1.0
 """On the squared weights: with it no single feature decides."""
@@ -36,7 +39,12 @@ Floats = NDArray[np.float64]
 def read_rows(paths: list[Path]) -> list[dict[str, Any]]:
     """Rows with all evidence; those that the anatomy itself refused cannot be judged."""
     rows = [row for path in paths for row in json.loads(path.read_text(encoding="utf-8"))]
-    return [row for row in rows if "unnamed_opening" in row.get("evidence", {})]
+    return [row for row in rows if "gap_below_s1" in row.get("evidence", {})]
+
+
+def is_right(row: dict[str, Any]) -> bool:
+    """Whether S1 to S3 are right: phantoms say so, real bones are measured."""
+    return bool(row["right"]) if "right" in row else Measures(**row["measures"]).right
 
 
 def fit(x: Floats, y: Floats) -> Floats:
@@ -70,7 +78,7 @@ def main() -> int:
     table = [features(row["evidence"]) for row in rows]
     names = list(table[0])
     raw = np.array([[values[name] for name in names] for values in table])
-    right = np.array([Measures(**row["measures"]).right for row in rows], float)
+    right = np.array([is_right(row) for row in rows], float)
     people = np.array([row["subject"] for row in rows])
     middle = np.median(raw[right == 1], axis=0)
     spread = np.percentile(np.abs(raw - middle), 75, axis=0)
@@ -86,15 +94,18 @@ def main() -> int:
     print(f"CONSTANT = {weights[0]:.3f}")
     for name, m, s, w in zip(names, middle, spread, sign * weights[1:], strict=True):
         print(f'    "{name}": Term({m:.4g}, {s:.4g}, {w:.3f}),')
-    shipped = np.array([probability(row["evidence"]) for row in rows])
+    shipped = np.array([stated_by_the_package(row["evidence"]) for row in rows])
     console = Console(width=None if sys.stdout.isatty() else 100)
     reliability(left_out, shipped, right, console)
-    floors(left_out, right, console)
+    floors(left_out, right, "each person left out", console)
+    floors(shipped, right, "by the shipped judge", console)
+    wrong = np.flatnonzero((shipped >= Configuration().confidence_floor) & (right == 0))
+    print(f"wrong, and not refused: {[rows[n]['case'] for n in wrong]}")
     worst = sorted(zip(left_out, right, rows, strict=True), key=lambda t: -abs(t[0] - t[1]))[:15]
     for stated, truth, row in worst:
         print(f"{row['case']}: {stated:.2f} stated, {'right' if truth else 'wrong'}")
     if options.picture:
-        picture(left_out, right, options.picture)
+        picture(shipped, right, options.picture)
     return 0
 
 
@@ -116,9 +127,15 @@ def reliability(stated: Floats, shipped: Floats, right: Floats, console: Console
     console.print(table)
 
 
-def floors(stated: Floats, right: Floats, console: Console) -> None:
+def stated_by_the_package(evidence: dict[str, float]) -> float:
+    """The shipped probability; 0 for what a single check refuses."""
+    failed = [check for check in evidence_checks(evidence) if not check.passed]
+    return 0.0 if any(c.factor <= IMPOSSIBLE for c in failed) else probability(evidence)
+
+
+def floors(stated: Floats, right: Floats, whose: str, console: Console) -> None:
     """Print what a floor lets through and refuses."""
-    table = Table(title="By the floor, each person left out")
+    table = Table(title=f"By the floor, {whose}")
     for head in ("floor", "let through", "wrong of them", "right refused"):
         table.add_column(head, justify="right")
     for floor in FLOORS:
@@ -145,7 +162,7 @@ def picture(stated: Floats, right: Floats, path: Path) -> None:
             share = float(right[inside].mean())
             axes.plot(stated[inside].mean(), share, "o", color="tab:blue")
             axes.annotate(str(int(inside.sum())), (float(stated[inside].mean()), share))
-    axes.set(xlabel="stated probability", ylabel="share that was right", title="People left out")
+    axes.set(xlabel="stated probability", ylabel="share that was right", title="The shipped judge")
     figure.savefig(path, dpi=100)
 
 

@@ -2,6 +2,7 @@
 
     python scripts/evaluate_phantoms.py                     fifty anatomies
     python scripts/evaluate_phantoms.py --first 100 --count 5 --json F
+    python scripts/evaluate_phantoms.py --starts --json F   for evaluate_confidence.py
 
 Every anatomy is drawn from its seed over the published spread of shapes: one in five dysmorphic,
 one in seven with five pairs of foramina, most with fractures, half of each sex. Reported are
@@ -9,6 +10,9 @@ the distance of each foramen's centre from the one derived in the same way from 
 every proposed path the reported clearance minus the true one (positive: the plan claims too much),
 to foramina and canal over the whole path, and over its last half to the sacrum's envelope without
 its back.
+
+With --starts no path is planned: each phantom is segmented from where its pelvis is found, and from
+a level and half a level up and down, and the evidence is kept with whether S1 to S3 came out right.
 """
 
 from __future__ import annotations
@@ -21,10 +25,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from anatomy_measures import RIGHT_MM
+from evaluate_anatomy import SHIFTS_MM, wrong_start
 from rich.console import Console
 from rich.table import Table
 
 import planner
+from planner.anatomy import derive_anatomy
+from planner.anatomy.judge import gather
 from planner.cohort.truth import TrueSurfaces, foramen_errors, over_claims
 from planner.model.anatomy import Anatomy
 from planner.model.configuration import Configuration
@@ -32,6 +40,7 @@ from planner.model.trajectory import ScoredTrajectory
 from planner.model.volume import Volume
 from planner.phantom import PhantomParameters, make_phantom
 from planner.pipeline import find_bones, trusted_anatomy
+from planner.segmentation import segment
 
 LEVELS = ("S1", "S2", "S3", "S4")
 
@@ -75,6 +84,31 @@ def evaluate(seed: int) -> dict[str, Any]:
     row["claims"] = [over_claims(item, surfaces) for item in paths]
     row["warnings"] = list(anatomy.warnings)
     return row
+
+
+def evaluate_starts(seed: int) -> list[dict[str, Any]]:
+    """Segment one phantom from the right and from wrong places; keep what each shows."""
+    phantom = make_phantom(parameters_of(seed))
+    rows = []
+    for variant in ("", *SHIFTS_MM):
+        name = f"phantom-{seed:03d}"
+        row: dict[str, Any] = {"case": name + variant, "subject": name}
+        try:
+            found = segment(phantom.volume, start=wrong_start(phantom.volume, variant))
+            anatomy = derive_anatomy(
+                found.labels, found.grid, source="builtin", confidences=found.confidences
+            )
+            row["evidence"] = found.evidence | gather(anatomy, phantom.volume)
+        except planner.PlannerError as error:
+            rows.append(row | {"refused": str(error)})
+            continue
+        upper = [r for r in foramen_errors(anatomy, phantom.truth) if r["level"] in LEVELS[:3]]
+        row["centres"] = {item["label"]: item["centre_error_mm"] for item in upper}
+        row["right"] = all(
+            error is not None and error <= RIGHT_MM for error in row["centres"].values()
+        )
+        rows.append(row)
+    return rows
 
 
 def report(rows: list[dict[str, Any]], console: Console) -> None:
@@ -131,16 +165,18 @@ def main() -> int:
     )
     parser.add_argument("--count", type=int, default=50, help="number of anatomies")
     parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--starts", action="store_true", help="only segment, from wrong places too")
     parser.add_argument("--json", type=Path, help="write the measures of every phantom here")
     options = parser.parse_args()
     rows = []
     for seed in range(options.first, options.first + options.count):
-        rows.append(evaluate(seed))
-        print(
-            f"seed {seed}: {rows[-1].get('refused', rows[-1].get('confidence'))}", file=sys.stderr
-        )
+        rows += evaluate_starts(seed) if options.starts else [evaluate(seed)]
+        told = rows[-1].get("refused", rows[-1].get("confidence", rows[-1].get("right")))
+        print(f"seed {seed}: {told}", file=sys.stderr)
         if options.json:
             options.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    if options.starts:
+        return 0
     report(rows, Console(width=None if sys.stdout.isatty() else 120))
     return 0
 

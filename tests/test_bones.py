@@ -86,6 +86,20 @@ def test_two_answers_on_other_levels_are_refused(answers: dict) -> None:
         settle(answers)
 
 
+def test_an_answer_from_elsewhere_must_be_sure(answers: dict) -> None:
+    answers |= {0: answer(0.03), 26: answer(0.9, -26.0), 13: answer(0.1)}
+    answers |= {-13: answer(0.1), -26: answer(0.01, 26.0)}
+    with pytest.raises(UntrustedAnatomyError, match=r"other levels than at first.* 0\.90.*0\.95"):
+        settle(answers)
+    answers[0] = UntrustedAnatomyError("no sacrum")
+    with pytest.raises(UntrustedAnatomyError, match="other levels than at first"):
+        settle(answers)
+    answers[26] = answer(0.96, -26.0)
+    assert settle(answers) is answers[26]
+    answers |= {0: answer(0.7), 26: answer(0.9, -2.0)}  # on the levels of the first
+    assert settle(answers) is answers[26]
+
+
 def test_none_of_them_may_be_good_enough(answers: dict) -> None:
     answers |= {0: answer(0.3), 26: answer(0.2, -26.0), 13: answer(0.1), -13: answer(0.1)}
     answers[-26] = UntrustedAnatomyError("no sacrum")

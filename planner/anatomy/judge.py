@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.anatomy.findings import level_evidence
+from planner.anatomy.findings.numbering import DISC_FIELD_MM
 from planner.anatomy.findings.view import view_of
 from planner.anatomy.plausibility import IMPOSSIBLE, WEAKLY_DOUBTED, weaken
 from planner.anatomy.tunnels import find_openings, seen_through, unroll
@@ -36,6 +37,12 @@ GROSS_UNNAMED_HU = 600.0
 anatomy of 142 had one above 564."""
 OPENING_MM2 = (18.0, 300.0)
 """Area of an opening that could be a foramen: smaller ones are noise, larger ones a thin ala."""
+SACRAL_GAP_MM, LUMBAR_GAP_MM = (0.0, 4.0), 6.0
+"""Of the gap between S1 and S2, and one that refuses alone: right anatomies had 2.7 mm at most,
+those that took L5 for S1 had the L5/S1 disc there, of 7.6 to 8.9 mm."""
+DISC_MM = (1.0, 30.0)
+JOINTS_MM = (8.0, 60.0)
+JOINT = "joint_above_s1_{side}"
 USUAL_JOINT_MM = 24.0
 """From the S1 foramen up to the upper end of the sacroiliac joint: 15 to 35 in ten people."""
 USUAL_GAPS_MM = {
@@ -73,6 +80,7 @@ def gather(anatomy: Anatomy, volume: Volume) -> dict[str, float]:
     out["doubt"] = float(-sum(np.log(check.factor) for check in failed))
     out |= {f"check_{check.name}": check.measured for check in anatomy.checks}
     seen = level_evidence.gather(anatomy, volume)
+    out["field_above_s1"] = seen.field_mm
     out["gap_below_s1"] = seen.residual.height_mm if seen.residual is not None else 0.0
     if seen.disc is not None:
         out["gap_above_s1"] = seen.disc.height_mm
@@ -101,13 +109,13 @@ def judge(anatomy: Anatomy, volume: Volume, evidence: dict[str, float]) -> Anato
     Raises UntrustedAnatomyError when a structure that must be kept clear of was not found.
     """
     known = evidence | gather(anatomy, volume)
-    checks = (*anatomy.checks, *plate_checks(known), *image_checks(known))
-    failed = [check for check in checks[len(anatomy.checks) :] if not check.passed]
+    asked = evidence_checks(known)
+    failed = [check for check in asked if not check.passed]
     sure = weaken(anatomy.confidences, failed)
     return replace(
         anatomy,
         confidence=probability(known) if evidence else anatomy.confidence,
-        checks=checks,
+        checks=(*anatomy.checks, *asked),
         confidences=sure,
         foramina=tuple(
             replace(item, confidence=sure.get(item.name, item.confidence))
@@ -115,6 +123,11 @@ def judge(anatomy: Anatomy, volume: Volume, evidence: dict[str, float]) -> Anato
         ),
         warnings=(*anatomy.warnings, *(check.message for check in failed)),
     )
+
+
+def evidence_checks(evidence: dict[str, float]) -> tuple[Check, ...]:
+    """All checks of the plate's openings, of what the image bears out, and of the levels."""
+    return (*plate_checks(evidence), *image_checks(evidence), *level_checks(evidence))
 
 
 def plate_checks(evidence: dict[str, float]) -> tuple[Check, ...]:
@@ -150,6 +163,24 @@ def image_checks(evidence: dict[str, float]) -> tuple[Check, ...]:
             words = f"{what} is borne out by the image to {value:.2f} only, {limit[0]:.2f} or more "
             words += "is expected"
             out.append(Check(name, value, limit, unit, (), factor, words))
+    return tuple(out)
+
+
+def level_checks(evidence: dict[str, float]) -> tuple[Check, ...]:
+    """S1 and S2 are grown together, and a disc lies above S1."""
+    gap, joint = evidence["gap_below_s1"], _mean(evidence, JOINT, USUAL_JOINT_MM)
+    factor = IMPOSSIBLE if gap > LUMBAR_GAP_MM else WEAKLY_DOUBTED
+    words = f"between S1 and S2 lies a gap of {gap:.1f} mm, at most {SACRAL_GAP_MM[1]:.0f} mm is "
+    words += "expected: what is named S1 may be L5, or S1 may be lumbarised"
+    out = [Check("gap_below_s1", gap, SACRAL_GAP_MM, "mm", (), factor, words)]
+    words = f"the sacroiliac joints end {joint:.0f} mm above the S1 foramina, at least "
+    words += f"{JOINTS_MM[0]:.0f} mm expected: what is named S1 may be L5"
+    out.append(Check("joints_above_s1", joint, JOINTS_MM, "mm", (), WEAKLY_DOUBTED, words))
+    if evidence["field_above_s1"] >= DISC_FIELD_MM:
+        disc = evidence.get("gap_above_s1", 0.0)
+        words = f"above S1 a disc of {disc:.1f} mm is seen, at least {DISC_MM[0]:.0f} mm expected: "
+        words += "what is named S1 may be S2, or L5 may be sacralised"
+        out.append(Check("gap_above_s1", disc, DISC_MM, "mm", (), WEAKLY_DOUBTED, words))
     return tuple(out)
 
 
@@ -192,7 +223,7 @@ def features(evidence: dict[str, float]) -> dict[str, float]:
         "most_off_centre_mm": max(off),
         "unnamed_opening_hu": evidence["unnamed_opening"],
         "doubt": evidence["doubt"],
-        "joint_above_s1_mm": _mean(evidence, "joint_above_s1_{side}", USUAL_JOINT_MM),
+        "joint_above_s1_mm": _mean(evidence, JOINT, USUAL_JOINT_MM),
         "spacing": max(
             abs(_mean(evidence, f"check_{name}_{{side}}", usual) - usual) / spread
             for name, (usual, spread) in USUAL_GAPS_MM.items()

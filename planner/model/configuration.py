@@ -152,7 +152,7 @@ class Configuration(_Section):
     pairs: Pairs = Pairs()
     weights: dict[str, float] = Field(default_factory=lambda: dict(WEIGHTS))
     confidence_floor: float = Field(
-        0.7,
+        0.8,
         ge=0,
         le=1,
         description="probability that S1 to S3 are right below which anatomy is not trusted",

@@ -138,7 +138,20 @@ def _answer(found: Segmentation, volume: Volume) -> _Answer:
 
 
 def check_levels(best: _Answer, answers: Sequence[_Answer]) -> None:
-    """Refuse (UntrustedAnatomyError) where another answer, on other levels, is nearly as good."""
+    """Refuse (UntrustedAnatomyError) what is not clearly the answer to where the levels are.
+
+    Where another answer, on other levels, is nearly as good; and where the first one, begun where
+    the pelvis was found, lies on other levels and the better one is not sure: of several wrong
+    places one may look right by chance.
+    """
+    first = answers[0]
+    if best is not first and best.confidence < SURE and not _agree(first, best):
+        raise UntrustedAnatomyError(
+            f"the levels cannot be settled: begun elsewhere, the search came to other levels than "
+            f"at first, with a confidence of {best.confidence:.2f}, and at least {SURE:.2f} is "
+            f"asked of such an answer ({first.confidence:.2f} at first). Count the levels from "
+            "above, and give a corrected label map with --anatomy."
+        )
     for other in answers:
         if best.anatomy is None or other.anatomy is None or other is best:
             continue
@@ -150,6 +163,13 @@ def check_levels(best: _Answer, answers: Sequence[_Answer]) -> None:
                 f"apart have confidences of {best.confidence:.2f} and {other.confidence:.2f}. "
                 "Count the levels from above, and give a corrected label map with --anatomy."
             )
+
+
+def _agree(one: _Answer, other: _Answer) -> bool:
+    """Whether both found an anatomy, on the same levels."""
+    if one.anatomy is None or other.anatomy is None:
+        return False
+    return _apart(one.anatomy, other.anatomy) <= OTHER_LEVEL_MM
 
 
 def _apart(one: Anatomy, other: Anatomy) -> float:

@@ -54,6 +54,10 @@ NEARLY = 0.9
 and the next best away from them at most 0.8 of that."""
 BEND_PRIOR = 0.002
 """Cost of a bend of one unit (6 mm, 4 degrees), in contrast: keeps what the image leaves open."""
+PITCHES_DEG = (0.0, -20.0, -10.0, 10.0, 20.0)
+"""Starts of the bend's pitch; sacra lie up to 15 degrees askew to their hips."""
+OTHER_PITCH = 0.01
+"""Contrast by which a bend begun elsewhere must be better: less is the search's own noise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +234,10 @@ def _refine(contrast: _Contrast, start: Pose, iterations: int) -> tuple[float, P
 
 
 def _bend(boneness: NDArray[np.float32], coarse: Grid, template: Template, pose: Pose) -> Bend:
-    """Fit the bend of the sacrum alone under a pose."""
+    """Fit the bend of the sacrum alone under a pose.
+
+    Begun from several pitches: on a steep sacrum the way from none leads past the right one.
+    """
     contrast = _Contrast(boneness, coarse, [(template.sacrum, 1.0)])
     points = contrast.points
     units = np.array([6.0, 6.0, 4.0, 3.0, 3.0])
@@ -239,10 +246,15 @@ def _bend(boneness: NDArray[np.float32], coarse: Grid, template: Template, pose:
         contrast.points = Bend(*(step * units)).apply(points)
         return -contrast(pose) + BEND_PRIOR * float(step @ step)
 
-    result = minimize(
-        cost, np.zeros(5), method="Powell", options={"maxiter": 4, "xtol": 0.02, "ftol": 1e-4}
-    )
-    return Bend(*(float(x) for x in result.x * units))
+    found = []
+    for pitch_deg in PITCHES_DEG:
+        start = np.array([0.0, 0.0, pitch_deg / units[2], 0.0, 0.0])
+        result = minimize(
+            cost, start, method="Powell", options={"maxiter": 4, "xtol": 0.02, "ftol": 1e-4}
+        )
+        found.append((float(result.fun) + (OTHER_PITCH if pitch_deg else 0.0), result.x))
+    best = min(found, key=lambda item: item[0])[1]
+    return Bend(*(float(x) for x in best * units))
 
 
 def localise(volume: Volume, template: Template) -> Localisation:
