@@ -82,15 +82,18 @@ def main() -> int:
     people = np.array([row["subject"] for row in rows])
     middle = np.median(raw[right == 1], axis=0)
     spread = np.percentile(np.abs(raw - middle), 75, axis=0)
-    spread = np.maximum(spread, 0.25 * raw.std(axis=0))
+    alone = np.array([refused_alone(row["evidence"]) for row in rows])
+    spread = np.maximum(spread, raw[~alone].std(axis=0))
     sign = np.where(np.isin(names, AGAINST), -1.0, 1.0)
     x = sign * np.clip((raw - middle) / spread, -MOST, MOST)
     left_out = np.empty(len(rows))
     for person in np.unique(people):
-        weights = fit(x[people != person], right[people != person])
         mine = people == person
+        weights = fit(x[~alone & ~mine], right[~alone & ~mine])
         left_out[mine] = 1.0 / (1.0 + np.exp(-weights[0] - x[mine] @ weights[1:]))
-    weights = fit(x, right)
+    left_out[alone] = 0.0
+    weights = fit(x[~alone], right[~alone])
+    print(f"{alone.sum()} refused by a single check, {int(right[alone].sum())} of them right")
     print(f"CONSTANT = {weights[0]:.3f}")
     for name, m, s, w in zip(names, middle, spread, sign * weights[1:], strict=True):
         print(f'    "{name}": Term({m:.4g}, {s:.4g}, {w:.3f}),')
@@ -127,10 +130,14 @@ def reliability(stated: Floats, shipped: Floats, right: Floats, console: Console
     console.print(table)
 
 
+def refused_alone(evidence: dict[str, float]) -> bool:
+    """Whether a single check refuses what shows this."""
+    return any(c.factor <= IMPOSSIBLE for c in evidence_checks(evidence) if not c.passed)
+
+
 def stated_by_the_package(evidence: dict[str, float]) -> float:
     """The shipped probability; 0 for what a single check refuses."""
-    failed = [check for check in evidence_checks(evidence) if not check.passed]
-    return 0.0 if any(c.factor <= IMPOSSIBLE for c in failed) else probability(evidence)
+    return 0.0 if refused_alone(evidence) else probability(evidence)
 
 
 def floors(stated: Floats, right: Floats, whose: str, console: Console) -> None:

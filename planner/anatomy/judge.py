@@ -186,8 +186,8 @@ def level_checks(evidence: dict[str, float]) -> tuple[Check, ...]:
 
 MOST = 3.0
 CERTAIN = 0.98
-"""The most that is stated: 121 segmentations above 0.95, of people left out of the fit, were all
-right, which leaves room for 2.5 % of failures (three in 121, the upper bound at 95 %)."""
+"""The most that is stated: of 120 segmentations above 0.95 that had no part in the fit, 118 were
+right."""
 CONSTANT = 6.255
 TERMS = {
     "support_sacrum": Term(0.797, 0.0972, 1.060),
@@ -204,7 +204,8 @@ TERMS = {
 """Fitted by `scripts/evaluate_confidence.py` to 162 segmentations of ten people, 142 of them right:
 random acquisitions, the same with turned headers, and starts displaced on purpose. Bone contrast,
 the least contrast of a foramen's wall and the mean contrast seen through the plate added nothing to
-these and got no weight."""
+these and got no weight. Tested on 221 others, of fresh acquisitions and of 24 phantoms: fitted to
+those, with each person left out, it would tell right from wrong no better."""
 
 
 def features(evidence: dict[str, float]) -> dict[str, float]:
