@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.anatomy.findings import level_evidence
-from planner.anatomy.findings.numbering import DISC_FIELD_MM
 from planner.anatomy.findings.view import view_of
 from planner.anatomy.plausibility import IMPOSSIBLE, WEAKLY_DOUBTED, weaken
 from planner.anatomy.tunnels import find_openings, seen_through, unroll
@@ -40,7 +39,6 @@ OPENING_MM2 = (18.0, 300.0)
 SACRAL_GAP_MM, LUMBAR_GAP_MM = (0.0, 4.0), 6.0
 """Of the gap between S1 and S2, and one that refuses alone: right anatomies had 2.7 mm at most,
 those that took L5 for S1 had the L5/S1 disc there, of 7.6 to 8.9 mm."""
-DISC_MM = (1.0, 30.0)
 JOINTS_MM = (8.0, 60.0)
 JOINT = "joint_above_s1_{side}"
 USUAL_JOINT_MM = 24.0
@@ -80,12 +78,7 @@ def gather(anatomy: Anatomy, volume: Volume) -> dict[str, float]:
     out["doubt"] = float(-sum(np.log(check.factor) for check in failed))
     out |= {f"check_{check.name}": check.measured for check in anatomy.checks}
     seen = level_evidence.gather(anatomy, volume)
-    out["field_above_s1"] = seen.field_mm
     out["gap_below_s1"] = seen.residual.height_mm if seen.residual is not None else 0.0
-    if seen.disc is not None:
-        out["gap_above_s1"] = seen.disc.height_mm
-    out |= {f"crest_{side}": height for side, height in seen.crest_mm.items()}
-    out |= {f"touching_{side}": area for side, area in seen.touch_mm2.items()}
     return out | {f"joint_above_s1_{side}": height for side, height in seen.joint_mm.items()}
 
 
@@ -167,7 +160,7 @@ def image_checks(evidence: dict[str, float]) -> tuple[Check, ...]:
 
 
 def level_checks(evidence: dict[str, float]) -> tuple[Check, ...]:
-    """S1 and S2 are grown together, and a disc lies above S1."""
+    """S1 and S2 are grown together, and the joints reach above the S1 foramina."""
     gap, joint = evidence["gap_below_s1"], _mean(evidence, JOINT, USUAL_JOINT_MM)
     factor = IMPOSSIBLE if gap > LUMBAR_GAP_MM else WEAKLY_DOUBTED
     words = f"between S1 and S2 lies a gap of {gap:.1f} mm, at most {SACRAL_GAP_MM[1]:.0f} mm is "
@@ -176,11 +169,6 @@ def level_checks(evidence: dict[str, float]) -> tuple[Check, ...]:
     words = f"the sacroiliac joints end {joint:.0f} mm above the S1 foramina, at least "
     words += f"{JOINTS_MM[0]:.0f} mm expected: what is named S1 may be L5"
     out.append(Check("joints_above_s1", joint, JOINTS_MM, "mm", (), WEAKLY_DOUBTED, words))
-    if evidence["field_above_s1"] >= DISC_FIELD_MM:
-        disc = evidence.get("gap_above_s1", 0.0)
-        words = f"above S1 a disc of {disc:.1f} mm is seen, at least {DISC_MM[0]:.0f} mm expected: "
-        words += "what is named S1 may be S2, or L5 may be sacralised"
-        out.append(Check("gap_above_s1", disc, DISC_MM, "mm", (), WEAKLY_DOUBTED, words))
     return tuple(out)
 
 
