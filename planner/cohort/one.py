@@ -8,7 +8,6 @@ is written last: without it a case counts as not done.
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 import time
 import traceback
@@ -29,7 +28,7 @@ from planner.cohort.cases import Case
 from planner.cohort.content import content, files_of, program, result_key
 from planner.cohort.dictionary import FINAL, KILLED
 from planner.cohort.pictures import write_glimpse
-from planner.cohort.records import keep_record, read_record, stands, write_record
+from planner.cohort.records import keep_record, read_record, stands, sweep, write_record
 from planner.cohort.rows import best_values, nowhere_rows, plan_rows
 from planner.cohort.tables import check_record
 from planner.cohort.task import (
@@ -75,7 +74,7 @@ LOOK_S = 0.1
 def run_case(task: Task) -> Record:
     """Plan one case and write its folder; a fault becomes the record's status and reason."""
     started = time.perf_counter()
-    _sweep(task.folder)
+    sweep(task.folder)
     with _watched() as peak:
         record = _guarded(task)
     timings = {
@@ -261,17 +260,6 @@ def _without_paths(case: Case, text: str) -> str:
             text = text.replace(path.name, f"<file {number}>")
     # Half of a letter, as some file systems hand out, is no text that can be written.
     return text.encode("utf-8", "replace").decode()
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what writers that were killed left of this case."""
-    for place in (folder.parent.glob(f".{folder.name}.*.part"), folder.glob(".*.part")):
-        for path in place:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                with suppress(OSError):
-                    path.unlink()
 
 
 @contextmanager

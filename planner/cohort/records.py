@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -60,6 +61,17 @@ def keep_record(folder: Path, record: Record) -> Record:
             part.unlink(missing_ok=True)
         return replace(record, kept=False)
     return kept
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed left of a case: in its folder and beside it."""
+    for place in (folder.parent.glob(f".{folder.name}.*.part"), folder.glob(".*.part")):
+        for path in place:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    path.unlink()
 
 
 def write_record(record: Record, path: Path) -> None:

@@ -27,7 +27,7 @@ from planner.cohort.content import (
     table_hashes,
 )
 from planner.cohort.dictionary import OUTCOMES_OF_A_RUN, dictionary_rows
-from planner.cohort.records import keep_record, read_record, stands
+from planner.cohort.records import keep_record, read_record, stands, sweep
 from planner.cohort.root import RUN_FILE, RUN_VERSION, check_root, lies_below, locked, read_run
 from planner.cohort.task import CASE_FILE, CASES, Record, Task
 from planner.errors import OutputError
@@ -173,6 +173,8 @@ def _is_done(task: Task, state: _State) -> bool:
     absent = task.phantom is None and record.status != 0 and not task.case.ct.exists()
     if absent or not same_input or not stands(record, task.folder, key):
         return False
+    # A worker that was killed as it wrote the last figures of the case left the half of them.
+    sweep(task.folder)
     state.note(record)
     return True
 

@@ -72,6 +72,18 @@ def test_every_case_is_in_the_tables_with_its_status(
     assert len(read_table(tmp_path / "tight", "trajectories")) == 0
 
 
+def test_what_a_killed_worker_left_goes_even_where_the_case_stands(
+    ct: tuple[Path, Path], serial: list[str], tmp_path: Path
+) -> None:
+    run([case("a", ct)], tmp_path, QUICK)
+    folder = tmp_path / CASES / "a"
+    (folder / ".case.json.4711.part").write_text("{")
+    (folder.parent / ".a.beef.part").mkdir()
+    serial.clear()
+    run([case("a", ct)], tmp_path, QUICK)
+    assert serial == [] and not list(tmp_path.rglob(".*.part"))
+
+
 def test_only_what_is_missing_or_changed_runs_again(
     ct: tuple[Path, Path], serial: list[str], tmp_path: Path
 ) -> None:

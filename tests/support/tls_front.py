@@ -1,43 +1,59 @@
-"""HTTPS before a server that speaks HTTP only, as a hospital's gateway does it."""
+"""HTTPS before a server that speaks HTTP only, as a hospital's gateway does it.
+
+In a process of its own: a TLS connection that one thread closes while another still writes to it
+writes into whatever file of that process has got its number meanwhile.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import socket
+import asyncio
+import multiprocessing
 import ssl
+from multiprocessing.connection import Connection
 from pathlib import Path
-from threading import Thread
 
 
 class TlsFront:
     """Takes TLS on a port of its own and hands what it says to another port of this machine."""
 
     def __init__(self, certificate: Path, key: Path, port: int) -> None:
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(certificate, key)
-        self._behind = port
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listening.getsockname()[1])
-        Thread(target=self._take, daemon=True).start()
+        start = multiprocessing.get_context("spawn")
+        told, tells = start.Pipe(duplex=False)
+        self._process = start.Process(
+            target=_run, args=(certificate, key, port, tells), daemon=True
+        )
+        self._process.start()
+        assert told.poll(60)
+        self.port = int(told.recv())
 
     def close(self) -> None:
-        self._listening.close()
-
-    def _take(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                taken, _ = self._listening.accept()
-                Thread(target=self._serve, args=(taken,), daemon=True).start()
-
-    def _serve(self, taken: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            before = self._context.wrap_socket(taken, server_side=True)
-            behind = socket.create_connection(("127.0.0.1", self._behind))
-            Thread(target=_pump, args=(behind, before), daemon=True).start()
-            _pump(before, behind)
+        self._process.terminate()
+        self._process.join()
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError), source, sink:
-        while data := source.recv(65536):
-            sink.sendall(data)
+def _run(certificate: Path, key: Path, port: int, tells: Connection) -> None:
+    asyncio.run(_serve(certificate, key, port, tells))
+
+
+async def _serve(certificate: Path, key: Path, port: int, tells: Connection) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        behind, sink = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(_pump(reader, sink), _pump(behind, writer))
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0, ssl=context)
+    tells.send(server.sockets[0].getsockname()[1])
+    await server.serve_forever()
+
+
+async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    try:
+        while data := await source.read(65536):
+            sink.write(data)
+            await sink.drain()
+    except OSError:
+        pass
+    finally:
+        sink.close()
