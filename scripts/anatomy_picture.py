@@ -30,6 +30,8 @@ def _colour(value: int) -> str:
     name = names[value]
     if name.startswith("foramen"):
         return "magenta" if name.endswith("left") else "orange"
+    if name.startswith("facet"):
+        return "lime"
     return {"sacrum": "red", "sacral_canal": "deepskyblue", "l5": "white"}.get(name, "yellow")
 
 

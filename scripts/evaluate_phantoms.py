@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from anatomy_measures import RIGHT_MM
+from anatomy_measures import LEAST_DICE, RIGHT_MM
 from evaluate_anatomy import SHIFTS_MM, wrong_start
 from rich.console import Console
 from rich.table import Table
@@ -34,13 +34,14 @@ import planner
 from planner.anatomy import derive_anatomy
 from planner.anatomy.judge import gather
 from planner.cohort.truth import TrueSurfaces, foramen_errors, over_claims
-from planner.model.anatomy import Anatomy
+from planner.geometry.sampling import resample
+from planner.model.anatomy import LABELS, Anatomy
 from planner.model.configuration import Configuration
 from planner.model.trajectory import ScoredTrajectory
 from planner.model.volume import Volume
-from planner.phantom import PhantomParameters, make_phantom
+from planner.phantom import PhantomParameters, PhantomTruth, make_phantom
 from planner.pipeline import find_bones, trusted_anatomy
-from planner.segmentation import segment
+from planner.segmentation import Segmentation, segment
 
 LEVELS = ("S1", "S2", "S3", "S4")
 
@@ -99,16 +100,29 @@ def evaluate_starts(seed: int) -> list[dict[str, Any]]:
                 found.labels, found.grid, source="builtin", confidences=found.confidences
             )
             row["evidence"] = found.evidence | gather(anatomy, phantom.volume)
+            upper = [r for r in foramen_errors(anatomy, phantom.truth) if r["level"] in LEVELS[:3]]
         except planner.PlannerError as error:
             rows.append(row | {"refused": str(error)})
             continue
-        upper = [r for r in foramen_errors(anatomy, phantom.truth) if r["level"] in LEVELS[:3]]
         row["centres"] = {item["label"]: item["centre_error_mm"] for item in upper}
-        row["right"] = all(
-            error is not None and error <= RIGHT_MM for error in row["centres"].values()
+        row["dice"] = overlap(found, phantom.truth)
+        row["right"] = (
+            len(upper) == 6
+            and not any(item["swapped"] for item in upper)
+            and all(error is not None and error <= RIGHT_MM for error in row["centres"].values())
+            and row["dice"] >= LEAST_DICE
         )
         rows.append(row)
     return rows
+
+
+def overlap(found: Segmentation, truth: PhantomTruth) -> float:
+    """Dice of a segmentation's sacrum with the true one, on the truth's grid."""
+    ours = resample(
+        (found.labels == LABELS["sacrum"]).astype(np.float32), found.grid, truth.grid, 0.0
+    )
+    theirs = truth.mask("sacrum")
+    return float(2 * ((ours > 0.5) & theirs).sum() / ((ours > 0.5).sum() + theirs.sum()))
 
 
 def report(rows: list[dict[str, Any]], console: Console) -> None:

@@ -57,7 +57,8 @@ def outer_surface(found: Segmentation) -> tuple[float, float, float]:
     ours, _ = isosurface(np.where(solid, -0.5, 0.5), found.grid)
     vertices, faces = isosurface(np.where(drawn == DRAWN_SACRUM, -0.5, 0.5), grid)
     spine = grid.to_patient(np.argwhere(drawn == DRAWN_SPINE))
-    near = np.concatenate([points_of(found, *CHANNELS, "l5"), spine])
+    beside = (*CHANNELS, "l5", "facet_left", "facet_right")
+    near = np.concatenate([points_of(found, *beside), spine])
     away = cKDTree(near).query(ours, distance_upper_bound=AWAY_MM)[0] > AWAY_MM
     kept = ours[away]
     far = distances(kept[:: max(1, len(kept) // SAMPLE)], vertices, faces)

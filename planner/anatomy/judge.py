@@ -36,8 +36,8 @@ GROSS_UNNAMED_HU = 600.0
 anatomy of 142 had one above 564."""
 OPENING_MM2 = (18.0, 300.0)
 """Area of an opening that could be a foramen: smaller ones are noise, larger ones a thin ala."""
-SACRAL_GAP_MM, LUMBAR_GAP_MM = (0.0, 4.0), 6.0
-"""Of the gap between S1 and S2, and one that refuses alone: right anatomies had 2.7 mm at most,
+SACRAL_GAP_MM = (0.0, 6.0)
+"""Of the gap between S1 and S2; a larger one refuses alone. Right anatomies had 2.7 mm at most,
 those that took L5 for S1 had the L5/S1 disc there, of 7.6 to 8.9 mm."""
 JOINTS_MM = (8.0, 60.0)
 JOINT = "joint_above_s1_{side}"
@@ -78,7 +78,8 @@ def gather(anatomy: Anatomy, volume: Volume) -> dict[str, float]:
     out["doubt"] = float(-sum(np.log(check.factor) for check in failed))
     out |= {f"check_{check.name}": check.measured for check in anatomy.checks}
     seen = level_evidence.gather(anatomy, volume)
-    out["gap_below_s1"] = seen.residual.height_mm if seen.residual is not None else 0.0
+    if seen.residual is not None:
+        out["gap_below_s1"] = seen.residual.height_mm
     return out | {f"joint_above_s1_{side}": height for side, height in seen.joint_mm.items()}
 
 
@@ -98,7 +99,8 @@ class Term:
 def judge(anatomy: Anatomy, volume: Volume, evidence: dict[str, float]) -> Anatomy:
     """Add up all evidence: the anatomy with its confidence as a whole, and every check.
 
-    evidence: of a built-in segmentation; without it only the plate's openings are checked.
+    evidence: of a built-in segmentation; without it only the plate's openings and the levels are
+    checked, and no probability is stated.
     Raises UntrustedAnatomyError when a structure that must be kept clear of was not found.
     """
     known = evidence | gather(anatomy, volume)
@@ -160,15 +162,18 @@ def image_checks(evidence: dict[str, float]) -> tuple[Check, ...]:
 
 
 def level_checks(evidence: dict[str, float]) -> tuple[Check, ...]:
-    """S1 and S2 are grown together, and the joints reach above the S1 foramina."""
-    gap, joint = evidence["gap_below_s1"], _mean(evidence, JOINT, USUAL_JOINT_MM)
-    factor = IMPOSSIBLE if gap > LUMBAR_GAP_MM else WEAKLY_DOUBTED
-    words = f"between S1 and S2 lies a gap of {gap:.1f} mm, at most {SACRAL_GAP_MM[1]:.0f} mm is "
-    words += "expected: what is named S1 may be L5, or S1 may be lumbarised"
-    out = [Check("gap_below_s1", gap, SACRAL_GAP_MM, "mm", (), factor, words)]
-    words = f"the sacroiliac joints end {joint:.0f} mm above the S1 foramina, at least "
-    words += f"{JOINTS_MM[0]:.0f} mm expected: what is named S1 may be L5"
-    out.append(Check("joints_above_s1", joint, JOINTS_MM, "mm", (), WEAKLY_DOUBTED, words))
+    """S1 and S2 are grown together, and the joints reach above the S1 foramina, where measured."""
+    out = []
+    if "gap_below_s1" in evidence:
+        gap = evidence["gap_below_s1"]
+        words = f"between S1 and S2 lies a gap of {gap:.1f} mm, at most {SACRAL_GAP_MM[1]:.0f} mm "
+        words += "is expected: what is named S1 may be L5, or S1 may be lumbarised"
+        out.append(Check("gap_below_s1", gap, SACRAL_GAP_MM, "mm", (), IMPOSSIBLE, words))
+    joint = _mean(evidence, JOINT, np.nan)
+    if np.isfinite(joint):
+        words = f"the sacroiliac joints end {joint:.0f} mm above the S1 foramina, "
+        words += f"{JOINTS_MM[0]:.0f} to {JOINTS_MM[1]:.0f} mm expected: S1 may be named wrong"
+        out.append(Check("joints_above_s1", joint, JOINTS_MM, "mm", (), WEAKLY_DOUBTED, words))
     return tuple(out)
 
 

@@ -144,23 +144,28 @@ def check_levels(best: _Answer, answers: Sequence[_Answer]) -> None:
     the pelvis was found, lies on other levels and the better one is not sure: of several wrong
     places one may look right by chance.
     """
+    same = [answer for answer in answers if answer is best or _agree(answer, best)]
+    sure = max(answer.confidence for answer in same)
     first = answers[0]
-    if best is not first and best.confidence < SURE and not _agree(first, best):
+    if not any(answer is first for answer in same) and sure < SURE:
+        before = "at first no levels were found"
+        if first.anatomy is not None:
+            before = f"at first others were found, with {first.confidence:.2f}"
         raise UntrustedAnatomyError(
-            f"the levels cannot be settled: begun elsewhere, the search came to other levels than "
-            f"at first, with a confidence of {best.confidence:.2f}, and at least {SURE:.2f} is "
-            f"asked of such an answer ({first.confidence:.2f} at first). Count the levels from "
-            "above, and give a corrected label map with --anatomy."
+            f"the levels cannot be settled: begun elsewhere, the search came to levels with a "
+            f"confidence of {sure:.2f}, and at least {SURE:.2f} is asked of such an answer; "
+            f"{before}. Count the levels from above, and give a corrected label map with "
+            "--anatomy."
         )
     for other in answers:
-        if best.anatomy is None or other.anatomy is None or other is best:
+        if best.anatomy is None or other.anatomy is None or any(other is one for one in same):
             continue
         apart = _apart(best.anatomy, other.anatomy)
-        odds = [a.confidence / max(1.0 - a.confidence, 1e-6) for a in (best, other)]
-        if apart > OTHER_LEVEL_MM and odds[0] < CLEARLY * odds[1]:
+        odds = [value / max(1.0 - value, 1e-6) for value in (sure, other.confidence)]
+        if odds[0] < CLEARLY * odds[1]:
             raise UntrustedAnatomyError(
                 f"the levels cannot be settled: two answers whose foramina lie {apart:.0f} mm "
-                f"apart have confidences of {best.confidence:.2f} and {other.confidence:.2f}. "
+                f"apart have confidences of {sure:.2f} and {other.confidence:.2f}. "
                 "Count the levels from above, and give a corrected label map with --anatomy."
             )
 

@@ -40,8 +40,9 @@ bone follows its posed shape instead of the nearest edge: on osteoporotic and th
 simulations 0.08 lost the lower sacrum, 0.25 kept it, 0.6 is best (Dice 0.866, 0.880, 0.900)."""
 MOST_DROP_HU = 350.0
 """A drop counts up to here: the brightest cortex does not win over nearer ones."""
-NOT_IMAGED_HU = -3000.0
-"""Value in images where the CT does not reach; below what any scanner measures."""
+NOT_IMAGED_HU, AIR_HU = -3000.0, -1000.0
+"""Value in images where the CT does not reach, below what any scanner measures; and what counts
+there for what looks for bone."""
 HU_RANGE = (-150.0, 700.0)
 """Outside it grey values carry nothing about where the border lies (air, metal)."""
 

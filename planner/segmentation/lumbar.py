@@ -1,8 +1,8 @@
 """L5 near the sacrum as the image shows it, and its two facet joints with S1.
 
 The template's L5 is schematic: its body follows the image, its arch does not. What is bright over
-the sacrum and is neither sacrum nor hip is L5, and L4 where that reaches down; no needle may pass
-through either. A facet joint is where L5 and the sacrum face each other behind the canal's front.
+the sacrum and is neither sacrum nor hip is L5, and L4 where that reaches down. A facet joint is
+where L5 and the sacrum face each other behind the canal's front.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from planner.geometry.grid import Float, Grid
 from planner.geometry.smoothing import gaussian
 from planner.geometry.voxelise import voxelise
 from planner.model.anatomy import SIDES, Side, side_sign
+from planner.segmentation.deform import AIR_HU, NOT_IMAGED_HU
 from planner.segmentation.fit import Fitted
 from planner.segmentation.hips import fill_rings
 from planner.segmentation.joint import cortex_hu
@@ -38,11 +39,12 @@ FAINTEST_HU = 100.0
 """A body whose border is no brighter than this is not L5: the vertebra lies elsewhere."""
 HALO_MM = 2.0
 """Bright voxels this near the sacrum are its own blurred cortex, unless L5 itself reaches them."""
-LEAST_ML = 0.3
-"""A piece of this size is bone of its own: an arch whose isthmus is broken, or lost in a blur."""
-FACET_MM = 2.5
-"""Reach from either bone to the middle of a facet joint: its space is 1.5 to 4 mm wide, and the
-borders of both bones are up to 1 mm off."""
+LEAST_ML, PIECE_MM = 0.3, 6.0
+"""A piece of this size this near L5 is a part of it: an arch whose isthmus is broken, or lost in a
+blur. What lies further off is iliac crest, calcified, or the table."""
+FACET_MM = 3.0
+"""Reach from the voxels of either bone to the middle of a facet joint: its space is 1.5 to 4 mm
+wide, and the borders of both bones are up to 1 mm off."""
 FACET_LOW, FACET_HIGH = (7.0, 2.0, -18.0), (38.0, 30.0, 32.0)
 """Where a facet joint is, mm beside the midline, behind the endplate's back and above it: S1's
 articular processes rise at the corners of the canal, 10 to 30 mm beside the midline."""
@@ -65,8 +67,9 @@ def find_lumbar(
 ) -> Lumbar:
     """Find L5 and its facet joints in an image of the sacrum's surroundings.
 
-    image: (I, J, K) HU on an isotropic grid. sacrum: (I, J, K) its bone. others: what else is known
-    not to be L5: canal, foramina, hips. Masks are empty where the image shows nothing.
+    image: (I, J, K) HU on an isotropic grid, NOT_IMAGED_HU where the CT does not reach. sacrum:
+    (I, J, K) its bone. others: what else is known not to be L5: canal, foramina, hips. Masks are
+    empty where the image shows nothing.
     """
     whole = Lumbar(np.zeros(grid.shape, bool), {s: np.zeros(grid.shape, bool) for s in SIDES})
     cortex = cortex_hu(image, grid, fitted.l5)
@@ -127,18 +130,19 @@ def _find(
     x, y, z = np.moveaxis(local, -1, 0)
     behind = y > frame.back_mm
     body = voxelise(fitted.l5.vertices, fitted.l5.faces, grid)
-    free = ((local > LOW) & (local < HIGH)).all(axis=-1) & ~sacrum & ~others
+    shown = image > NOT_IMAGED_HU / 2
+    free = ((local > LOW) & (local < HIGH)).all(axis=-1) & ~sacrum & ~others & shown
     bright_hu = np.clip(0.5 * (SOFT_HU + cortex), *BRIGHT_HU)
     bright = (
         free
-        & (gaussian(image, SMOOTHING_MM / spacing) > bright_hu)
+        & (gaussian(np.where(shown, image, AIR_HU), SMOOTHING_MM / spacing) > bright_hu)
         & (behind | within(body, spacing, FRONT_MM))
     )
     core = free & deeper(body, spacing, CORE_MM) & ~behind
-    grown = _pieces(core | (bright & ~within(sacrum, spacing, HALO_MM)), core)
+    grown = _pieces(core | (bright & ~within(sacrum, spacing, HALO_MM)), core, spacing)
     grown |= bright & within(grown, spacing, HALO_MM)
     l5 = fill_rings(grown, axes=(0, 1)) & free  # across the third axis the canal is a ring
-    facing = within(l5, spacing, FACET_MM) & within(sacrum, spacing, FACET_MM) & ~sacrum & ~others
+    facing = within(l5, spacing, FACET_MM) & within(sacrum, spacing, FACET_MM) & free & ~l5
     facets: dict[Side, NDArray[np.bool_]] = {}
     for side in SIDES:
         place = np.stack([side_sign(side) * x, y - frame.back_mm, z], axis=-1)
@@ -146,11 +150,17 @@ def _find(
     return Lumbar(l5, facets)
 
 
-def _pieces(mask: NDArray[np.bool_], core: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The connected pieces of a mask that hold a part of the core or LEAST_ML."""
+def _pieces(
+    mask: NDArray[np.bool_], core: NDArray[np.bool_], spacing_mm: Float
+) -> NDArray[np.bool_]:
+    """The connected pieces of a mask that hold a part of the core, or are large and near those."""
     parts, count = ndimage.label(mask)
-    wanted = np.bincount(parts.ravel(), minlength=count + 1) >= LEAST_ML * 1000.0
+    wanted = np.zeros(count + 1, bool)
     wanted[parts[core]] = True
+    near = np.zeros(count + 1, bool)
+    near[parts[within(wanted[parts] & mask, spacing_mm, PIECE_MM)]] = True
+    least = LEAST_ML * 1000.0 / float(np.prod(spacing_mm))
+    wanted |= near & (np.bincount(parts.ravel(), minlength=count + 1) >= least)
     wanted[0] = False
     return np.asarray(wanted[parts])
 

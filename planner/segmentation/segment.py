@@ -26,6 +26,7 @@ from planner.model.volume import Volume
 from planner.segmentation.channels import channel_fields, envelope, split_channels
 from planner.segmentation.confidence import confidences, support_of
 from planner.segmentation.cut import CutSettings, directed_cut
+from planner.segmentation.deform import AIR_HU
 from planner.segmentation.fit import IMAGE_MM, Fitted, fit
 from planner.segmentation.hips import complete_hips
 from planner.segmentation.localise import Localisation, localise
@@ -51,7 +52,6 @@ CHANNEL_SHARE = 0.25
 """A voxel with this much of a channel belongs to it: channels err on the large side."""
 HIP_GAP_MM = -0.5
 """The sacrum may reach this far into a fitted hip, whose border has an error of its own."""
-AIR_HU = -1000.0
 SHEET_MM = 1.5
 """Radius below which a sheet of bone may fall between the voxels of the cut when its two borders
 are settled; it keeps what the cut gave it."""
@@ -123,7 +123,7 @@ def segment(
     for mask in channels.values():
         inside |= resample(mask.astype(np.float32), cut_grid, around, 0.0) > 0.5
     hips = complete_hips(seen, around, fitted, bone | inside)
-    lumbar = find_lumbar(seen, around, fitted, bone, inside | hips["left"] | hips["right"])
+    lumbar = find_lumbar(image[box], around, fitted, bone, inside | hips["left"] | hips["right"])
     tell("label", 0.9)
     coarsest_mm = float(volume.grid.spacing_mm.max())
     shares, walls = support_of(image, grid, fitted)

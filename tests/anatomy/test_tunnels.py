@@ -139,12 +139,22 @@ def test_what_no_right_anatomy_has_refuses_alone() -> None:
         ("support_endplate", 0.1),
         ("support_sacrum", 0.4),
         ("unnamed_opening", 650.0),
-        ("gap_below_s1", 8.0),
+        ("gap_below_s1", 6.5),
     ):
         known = evidence(**{name: value})
         (failed,) = [check for check in evidence_checks(known) if not check.passed]
         assert (failed.name, failed.factor) == (name, IMPOSSIBLE)
     assert all(check.passed for check in evidence_checks(evidence()))
+
+
+def test_what_was_not_measured_is_no_check() -> None:
+    known = evidence()
+    assert "joints_above_s1" not in {check.name for check in evidence_checks(known)}
+    known |= {"joint_above_s1_left": 70.0}
+    (failed,) = [check for check in evidence_checks(known) if not check.passed]
+    assert "70 mm above" in failed.message and "8 to 60 mm expected" in failed.message
+    del known["gap_below_s1"]
+    assert "gap_below_s1" not in {check.name for check in evidence_checks(known)}
 
 
 def test_the_judge_keeps_what_it_measured() -> None:

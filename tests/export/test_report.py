@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,7 +22,7 @@ from planner.export.overview.views import square_view
 from planner.export.plan_json import plan_document
 from planner.export.plan_reading import plan_of
 from planner.export.report import report_text, write_report
-from planner.export.report.pdf import SCRIPTS, weasyprint
+from planner.export.report.pdf import SCRIPTS, weasyprint, write_pdf
 from planner.export.viewer import library, script_policy
 from planner.model.guidance import BeamView, Guidance
 from planner.model.pair import NeedlePair, PairKind
@@ -185,6 +187,20 @@ def test_a_pdf_holds_the_same_words(tmp_path: Path) -> None:
     assert plan.trajectories[0].id in words
     assert "K3D" not in words
     assert printed.stat().st_size < 2e6
+
+
+def test_a_pdf_of_another_second_has_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("weasyprint", exc_type=(ImportError, OSError))
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    made = []
+    for number in range(2):
+        made.append(tmp_path / f"{number}.pdf")
+        write_pdf("<p>Not for clinical use</p>", made[-1])
+        assert "SOURCE_DATE_EPOCH" not in os.environ
+        time.sleep(1.1 * (1 - number))
+    assert made[0].read_bytes() == made[1].read_bytes()
 
 
 def test_a_pdf_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

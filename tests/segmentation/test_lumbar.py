@@ -72,6 +72,31 @@ def test_either_facet_joint_lies_between_l5_and_the_sacrum(
         assert np.linalg.norm(found.mean(axis=0) - mine.mean(axis=0)) < 4.0
 
 
+def test_a_ct_that_ends_inside_l5_keeps_its_facet_joints(
+    sample_segmentation: Segmentation, sample_volume: Volume
+) -> None:
+    sacrum = np.argwhere(sample_segmentation.labels == LABELS["sacrum"])
+    top = sample_segmentation.grid.to_patient(sacrum)[:, 2].max()
+    grid = sample_volume.grid
+    kept = int(
+        grid.to_ijk(np.array([[*grid.to_patient(np.zeros((1, 3)))[0, :2], top + 3.0]]))[0, 2]
+    )
+    cut = replace(
+        sample_volume,
+        values=sample_volume.values[:, :, :kept],
+        grid=grid.crop((0, 0, 0), (*grid.shape[:2], kept)),
+    )
+    found = segment(cut)
+    assert (found.labels == LABELS["l5"]).sum() > 1000
+    for side in SIDES:
+        one, other = (
+            s.grid.to_patient(np.argwhere(s.labels == LABELS[f"facet_{side}"]))
+            for s in (found, sample_segmentation)
+        )
+        assert len(one) > 0.7 * len(other)
+        assert np.linalg.norm(one.mean(axis=0) - other.mean(axis=0)) < 2.0
+
+
 def test_no_l5_is_invented_where_the_image_shows_none(
     sample_segmentation: Segmentation, sample_volume: Volume
 ) -> None:

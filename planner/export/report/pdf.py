@@ -62,7 +62,7 @@ def _same_date() -> Iterator[None]:
         yield
     finally:
         if kept is None:
-            del os.environ[EPOCH]
+            os.environ.pop(EPOCH, None)
 
 
 def _as_jpeg(webp: str) -> str:

@@ -13,7 +13,7 @@ from planner.reading.labels.label_map import LabelMap
 
 # A sacrum of which less than this lies in the CT is not the sacrum of this CT.
 LEAST_INSIDE = 0.95
-PAIRED = ("hip", *(f"foramen_{level.lower()}" for level in LEVELS))
+PAIRED = ("hip", "facet", *(f"foramen_{level.lower()}" for level in LEVELS))
 
 
 def fit_to_volume(labels: LabelMap, volume: Volume) -> LabelMap:

@@ -57,6 +57,12 @@ def test_sides_the_wrong_way_round_are_refused() -> None:
     swapped[here.labels == LABELS["hip_right"]] = LABELS["hip_left"]
     with pytest.raises(UnsuitableCtError, match=r"hip_left lies \d+ mm to the right of hip_right"):
         fit_to_volume(LabelMap(swapped, here.grid, here.names, "provided"), volume)
+    crossed = here.labels.copy()
+    crossed[here.labels == LABELS["hip_left"]] = LABELS["facet_right"]
+    crossed[here.labels == LABELS["hip_right"]] = LABELS["facet_left"]
+    names = here.names - {"hip_left", "hip_right"} | {"facet_left", "facet_right"}
+    with pytest.raises(UnsuitableCtError, match=r"facet_left lies \d+ mm to the right"):
+        fit_to_volume(LabelMap(crossed, here.grid, names, "provided"), volume)
     # a lost sign: the same voxels, mirrored about the patient's own middle
     mirrored = Grid(here.grid.shape, np.diag([-1.0, 1.0, 1.0, 1.0]) @ here.grid.patient_from_ijk)
     affine = mirrored.patient_from_ijk.copy()
