@@ -52,6 +52,8 @@ GUARDED = (
     Structure.SUPERIOR,
 )
 """Structures that are never exempt, in the order of the stack."""
+COUNTED = (*GUARDED, Structure.POSTERIOR)
+"""What every figure and rank counts: the posterior cortex too, once the entry is settled."""
 
 CORTEX_REGIONS: dict[Structure, tuple[Region, ...]] = {
     Structure.ANTERIOR: (Region.ANTERIOR,),
@@ -99,10 +101,9 @@ class ClearanceFields:
 
     @cached_property
     def _each(self) -> dict[Structure, Field]:
-        order = (*GUARDED, Structure.POSTERIOR)
         return {
             structure: Field(self.grid, np.ascontiguousarray(self.stack[..., n]))
-            for n, structure in enumerate(order)
+            for n, structure in enumerate(COUNTED)
         }
 
     @property
@@ -163,7 +164,7 @@ def _build(anatomy: Anatomy) -> ClearanceFields:
     )
     solid = _onto(grid, crop, body)
     meshes, label_fields, unions = _label_structures(labels, crop, foramina)
-    stack = np.empty((*grid.shape, len(GUARDED) + 1), np.float32)
+    stack = np.empty((*grid.shape, len(COUNTED)), np.float32)
     stack[..., 0] = _onto(grid, crop, unions[0]).values
     stack[..., 1] = _onto(grid, crop, unions[1]).values
     for structure, regions in CORTEX_REGIONS.items():

@@ -13,10 +13,10 @@ from planner.candidates.search import (
     allowed,
     entry_points,
     least_limit,
+    margins,
     tip_points,
 )
 from planner.candidates.windows import Window, direction_mask
-from planner.geometry.fields import least_margins
 from planner.geometry.grid import Float
 from planner.model.anatomy import Anatomy, Region
 from planner.model.configuration import Configuration
@@ -68,9 +68,7 @@ def _ceiling(setting: Setting, landmarks: SideLandmarks, window: Window) -> tupl
     end = to_side(frame.to_sacrum(tips), landmarks.side)
     e, t = np.nonzero(direction_mask(window, landmarks, start, end))
     floor = least_limit(setting.configuration)
-    z, least = least_margins(
-        setting.fields.guarded, entries[e], tips[t], setting.radius_mm, setting.spread, floor
-    )
+    z, least = margins(setting, entries[e], tips[t], floor)
     good = np.isfinite(z)
     e, t, least = e[good], t[good], least[good]
     order = np.lexsort((-least, e))

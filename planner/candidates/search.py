@@ -39,6 +39,7 @@ from planner.candidates.windows import (
     entry_rules,
     tip_rules,
 )
+from planner.geometry.entering import returns_to
 from planner.geometry.fields import Spread, least_margins, path_minimum
 from planner.geometry.grid import Float
 from planner.model.anatomy import Anatomy, Region
@@ -169,6 +170,22 @@ def tip_points(setting: Setting, landmarks: SideLandmarks, window: Window) -> Fl
     return np.asarray(points[keep])
 
 
+def margins(setting: Setting, entries: Float, tips: Float, floor_mm: float) -> tuple[Float, Float]:
+    """Least margin over its spread, and least margin (mm), (N,), to everything that counts.
+
+    Where the margin to what is never exempt falls below floor_mm, the first is -inf.
+    """
+    fields, radius, spread = setting.fields, setting.radius_mm, setting.spread
+    z, least = least_margins(fields.guarded, entries, tips, radius, spread, floor_mm)
+    rows = np.flatnonzero(np.isfinite(z))
+    back = returns_to(
+        fields.posterior, fields.solid, entries[rows], tips[rows], radius, spread=spread
+    )
+    z[rows] = np.minimum(z[rows], back.z)
+    least[rows] = np.minimum(least[rows], back.least - radius)
+    return z, least
+
+
 def least_limit(configuration: Configuration) -> float:
     """Smallest of the hard limits on clearances, mm."""
     return min(_limit(configuration, structure) for structure in GUARDED)
@@ -193,9 +210,7 @@ def _pairs(
 def _walk(setting: Setting, window: Window, pairs: Lines) -> Lines:
     """Walk the pairs; keep those that pass the fields and every rule, best first."""
     floor = least_limit(setting.configuration) - COARSE_SLACK_MM
-    z, least = least_margins(
-        setting.fields.guarded, pairs.entries, pairs.tips, setting.radius_mm, setting.spread, floor
-    )
+    z, least = margins(setting, pairs.entries, pairs.tips, floor)
     good = np.flatnonzero(np.isfinite(z))
     value = _objective(setting, z[good], least[good], pairs.tips[good])
     order = np.argsort(-value, kind="stable")
@@ -271,14 +286,7 @@ def _near_misses(setting: Setting, pairs: Lines) -> Lines:
     """Return the pairs with most room, however little; nothing of the rest was feasible."""
     if len(pairs.value) == 0:
         return pairs
-    _, least = least_margins(
-        setting.fields.guarded,
-        pairs.entries,
-        pairs.tips,
-        setting.radius_mm,
-        setting.spread,
-        -np.inf,
-    )
+    _, least = margins(setting, pairs.entries, pairs.tips, -np.inf)
     order = np.argsort(-least, kind="stable")[:SURVIVORS]
     best = Lines(pairs.entries[order], pairs.tips[order], least[order])
     return best.take(_apart(best, APART_MM, APART_DEG, NEAR_MISSES))
@@ -401,14 +409,7 @@ def _evaluate(
         }
     )
     rows, start, end = rows[ok], start[ok], end[ok]
-    z, least = least_margins(
-        setting.fields.guarded,
-        start,
-        end,
-        setting.radius_mm,
-        setting.spread,
-        least_limit(setting.configuration) - COARSE_SLACK_MM,
-    )
+    z, least = margins(setting, start, end, least_limit(setting.configuration) - COARSE_SLACK_MM)
     found = np.full(len(rows), -np.inf)
     finite = np.isfinite(z)
     found[finite] = _objective(setting, z[finite], least[finite], end[finite])

@@ -29,6 +29,7 @@ CLEARANCES = {
     Structure.ANTERIOR: "anterior",
     Structure.SACROILIAC: "SI joint",
     Structure.SUPERIOR: "superior",
+    Structure.POSTERIOR: "posterior",
 }
 
 

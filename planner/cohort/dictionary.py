@@ -92,7 +92,7 @@ CASES = (
     _text("best_id", "Path of rank 1."),
     _text("best_technique", "Its technique.", *TECHNIQUES),
     _text("best_side", "Its side.", *SIDES),
-    _mm("best_clearance_mm", "Its least clearance from the five guarded structures."),
+    _mm("best_clearance_mm", "Its least clearance from the six structures."),
     _part("best_breach_probability", "Its probability of any breach."),
     _mm("best_intraosseous_length_mm", "Its length in bone.", 0),
     _mm("slice_spacing_mm", "Largest spacing of the CT's voxels.", 0),
@@ -126,6 +126,7 @@ TRAJECTORIES = (
             ("anterior_cortex", "the anterior cortex"),
             ("sacroiliac_joint", "the sacroiliac joint"),
             ("superior_cortex", "the superior cortex"),
+            ("posterior_cortex", "the posterior cortex, once the entry is settled"),
         )
     ),
     _text("nearest_foramen", "The nearest foramen."),
@@ -133,7 +134,7 @@ TRAJECTORIES = (
         _part(f"breach_probability_{name}", f"Probability of a breach: {name.replace('_', ' ')}.")
         for name in (
             *("any", "foramina", "canal", "anterior_cortex"),
-            *("sacroiliac_joint", "superior_cortex"),
+            *("sacroiliac_joint", "superior_cortex", "posterior_cortex"),
         )
     ),
     Column("score", "number", "Weighted mean of the soft criteria."),
@@ -145,7 +146,7 @@ TRAJECTORIES = (
     _text("verdict", "What a reviewer made of it."),
     _text("origin", "planned, changed or added."),
     _text("warnings", "Warnings of the path."),
-    _mm("min_clearance_mm", "Least of the five clearances."),
+    _mm("min_clearance_mm", "Least of the six clearances."),
     Column("z", "number", "Least clearance over the path in standard deviations of placement."),
     _deg("incidence_deg", "Angle to the normal of the crossed cortex."),
     _deg("inclination_deg", "Angle to the plane of the S1 endplate."),

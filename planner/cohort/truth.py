@@ -216,10 +216,10 @@ def true_breach(
     """Share of needles, drawn about a path with its placement error, that truly breach.
 
     A needle breaches where its surface touches a foramen or the canal anywhere, or on the deeper
-    half of the path a wall or the joint, or where it is out of the bone there with one of these as
-    the nearest part of the hull. Out through the back is no breach. The segmentation's error is not
-    drawn. seed: with the path's place it decides the draws; the same ones for all paths would be
-    wrong in the same way in all. Raises ValueError without a draw.
+    half of the path a wall or the joint, where it is out of the bone there, through its back as
+    well, and where its tip touches the back. The segmentation's error is not drawn. seed: with the
+    path's place it decides the draws; the same ones for all paths would be wrong in the same way in
+    all. Raises ValueError without a draw.
     """
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
@@ -274,17 +274,14 @@ def _normal_draws(count: int, dimensions: int, seed: int, path: Trajectory) -> F
 def _through_walls(
     surfaces: TrueSurfaces, starts: Float, ends: Float, radius: float
 ) -> NDArray[np.bool_]:
-    """(N,) whether the deeper halves of needles touch a wall or lie outside the bone beyond one."""
+    """(N,) whether the deeper halves of needles touch a wall, or are outside the bone."""
     hit = surfaces.gaps("walls", starts, ends) < radius
     hit |= surfaces.gaps("joint", starts, ends) < radius
+    hit |= surfaces.gaps("back", ends, ends) < radius
     longest = float(np.linalg.norm(ends - starts, axis=1).max())
     part = np.linspace(0.0, 1.0, int(np.ceil(longest / OUTSIDE_STEP_MM)) + 1)
     points = starts[:, None] + part[:, None] * (ends - starts)[:, None]
     outside = ~surfaces.inside("walls", points) & ~hit[:, None]
-    if outside.any():
-        where = points[outside]
-        walls, joint, back = (distances(where, *surfaces.meshes[name]) for name in HULL)
-        outside[outside] = np.minimum(walls, joint) <= back
     return np.asarray(hit | outside.any(axis=1))
 
 

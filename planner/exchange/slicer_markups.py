@@ -151,9 +151,12 @@ def _measurements(item: TrajectoryObject) -> list[dict[str, Any]]:
     risks = [_risk("any", "structure", item)]
     for structure, name in STRUCTURES.items():
         clearance = getattr(item.clearance, structure.value)
+        if clearance is None:
+            continue
         says = "from the needle's surface, as planned; negative inside"
         found.append(_measurement(f"clearance {name}", clearance.distance_mm, "mm", says))
-        risks.append(_risk(structure.value, name, item))
+        if getattr(item.breach_probability, structure.value) is not None:
+            risks.append(_risk(structure.value, name, item))
     return found + risks
 
 

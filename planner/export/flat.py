@@ -11,7 +11,10 @@ from planner.export.plan_document import TrajectoryObject
 
 AXES = ("x", "y", "z")
 POINTS = ("skin_entry", "bone_entry", "tip")
-STRUCTURES = ("foramina", "canal", "anterior_cortex", "sacroiliac_joint", "superior_cortex")
+STRUCTURES = (
+    *("foramina", "canal", "anterior_cortex", "sacroiliac_joint"),
+    *("superior_cortex", "posterior_cortex"),
+)
 SET_UP = (
     "in_plane_deg",
     "cranial_deg",
@@ -66,7 +69,8 @@ def flat_row(item: TrajectoryObject) -> dict[str, Any]:
         for axis, value in zip(AXES, getattr(item, f"{point}_mm"), strict=True):
             row[f"{point}_{axis}_lps_mm"] = value
     for name in STRUCTURES:
-        row[f"clearance_{name}_mm"] = getattr(item.clearance, name).distance_mm
+        found = getattr(item.clearance, name)
+        row[f"clearance_{name}_mm"] = None if found is None else found.distance_mm
     for name in ("any", *STRUCTURES):
         row[f"breach_probability_{name}"] = getattr(item.breach_probability, name)
     for name in SET_UP:

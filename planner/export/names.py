@@ -10,5 +10,6 @@ STRUCTURES = {
     Structure.ANTERIOR: "anterior cortex",
     Structure.SACROILIAC: "sacroiliac joint",
     Structure.SUPERIOR: "superior cortex",
+    Structure.POSTERIOR: "posterior cortex",
 }
 BEAMS = {"ap": "AP", "outlet": "outlet", "inlet": "inlet", "lateral": "lateral"}

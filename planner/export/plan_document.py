@@ -128,6 +128,15 @@ class ForaminaClearanceObject(ClearanceObject):
     structure: str
 
 
+class PosteriorClearanceObject(ClearanceObject):
+    """The same for the posterior cortex, which is crossed on purpose.
+
+    settled_mm: depth behind the bone entry from which its hard limit holds.
+    """
+
+    settled_mm: FiniteFloat | None = None
+
+
 class ClearancesObject(_Object):
     """One clearance per structure."""
 
@@ -136,7 +145,7 @@ class ClearancesObject(_Object):
     anterior_cortex: ClearanceObject
     sacroiliac_joint: ClearanceObject
     superior_cortex: ClearanceObject
-    posterior_cortex: ClearanceObject | None = None
+    posterior_cortex: PosteriorClearanceObject | None = None
 
 
 class BreachObject(_Object):

@@ -31,8 +31,9 @@ from planner.export.plan_document import READABLE_VERSIONS, SCHEMA_VERSION, Plan
 from planner.model.anatomy import Anatomy, Check, Foramen
 from planner.model.guidance import Guidance
 from planner.model.plan import Plan
-from planner.model.trajectory import Clearance, ScoredTrajectory, Structure, Trajectory
+from planner.model.trajectory import ScoredTrajectory, Structure, Trajectory
 from planner.reading.fingerprint import fingerprint
+from planner.scoring.report import SETTLED
 
 FILE_NAME = "plan.json"
 SCHEMA_FILE = "plan.schema.json"
@@ -197,7 +198,7 @@ def trajectory_values(item: ScoredTrajectory, guidance: Guidance | None = None) 
         "rank": item.rank,
         **_path(path),
         "clearance": {
-            structure.value: _clearance(item.clearances[structure])
+            structure.value: _clearance(item, structure)
             for structure in Structure
             if structure in item.clearances
         },
@@ -251,14 +252,17 @@ def _path(path: Trajectory) -> dict[str, Any]:
     }
 
 
-def _clearance(item: Clearance) -> dict[str, Any]:
+def _clearance(item: ScoredTrajectory, structure: Structure) -> dict[str, Any]:
+    found = item.clearances[structure]
     values: dict[str, Any] = {
-        "distance_mm": _mm(item.distance_mm),
-        "witness_mm": point_mm(item.witness),
-        "depth_mm": _mm(item.depth_mm),
+        "distance_mm": _mm(found.distance_mm),
+        "witness_mm": point_mm(found.witness),
+        "depth_mm": _mm(found.depth_mm),
     }
-    if item.structure is Structure.FORAMINA:
-        values["structure"] = item.label
+    if structure is Structure.FORAMINA:
+        values["structure"] = found.label
+    elif structure is Structure.POSTERIOR and SETTLED in item.measures:
+        values["settled_mm"] = _mm(item.measures[SETTLED])
     return values
 
 

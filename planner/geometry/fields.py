@@ -86,9 +86,14 @@ class Spread:
     shared: float = 0.0
 
     @property
-    def check(self) -> tuple[float, float]:
-        """Interval between checks (inf for none) and what one leaves, mm."""
-        return self.recheck_mm, self.residual_mm
+    def figures(self) -> Float:
+        """(6,) what kernels need: entry, slope, depth, border, interval of checks, what they leave.
+
+        A border without error would divide by zero; 1 micrometre is sharp for all purposes.
+        """
+        boundary = max(self.boundary_mm, 1e-3)
+        check = (self.recheck_mm, self.residual_mm)
+        return np.array([self.entry_mm, self.tan_angle, self.depth_mm, boundary, *check])
 
     def at(self, depth_mm: ArrayLike) -> Float:
         """Lateral standard deviation (mm) at depths: offset, angle and boundary in quadrature."""
@@ -117,6 +122,16 @@ def _at(values: Array, x: float, y: float, z: float, outside: float) -> float:
         values[i, j + 1, k + 1] * (1 - fx) + values[i + 1, j + 1, k + 1] * fx
     ) * fy
     return low * (1 - fz) + high * fz  # type: ignore[no-any-return]
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _variance(depth: float, at_tip: bool, spread: Array) -> float:
+    """Variance, mm2, of a needle's place at a depth; spread as `Spread.figures` has it."""
+    offset = spread[0]
+    if depth >= spread[4]:  # checked on the way in
+        depth, offset = depth % spread[4], spread[5]
+    tip = spread[2] ** 2 if at_tip else 0.0
+    return offset**2 + (depth * spread[1]) ** 2 + spread[3] ** 2 + tip  # type: ignore[no-any-return]
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -154,14 +169,7 @@ def _margins(
             if margin < floor:
                 worst_z = -1e9
                 break
-            depth = t * length
-            offset = spread[0]
-            if depth >= spread[4]:  # checked on the way in
-                depth, offset = depth % spread[4], spread[5]
-            variance = offset**2 + (depth * spread[1]) ** 2 + spread[3] ** 2
-            if s == steps:
-                variance += spread[2] ** 2
-            worst_z = min(worst_z, margin / np.sqrt(variance))
+            worst_z = min(worst_z, margin / np.sqrt(_variance(t * length, s == steps, spread)))
         z[n] = worst_z
         least[n] = worst
 
@@ -175,8 +183,6 @@ def least_margins(
     and the second the margin at the stop. The spread's depth counts at the end point only.
     """
     z, least = np.empty(len(starts)), np.empty(len(starts))
-    boundary = max(spread.boundary_mm, 1e-3)
-    sds = np.array([spread.entry_mm, spread.tan_angle, spread.depth_mm, boundary, *spread.check])
     in_parts(
         _margins,
         len(starts),
@@ -185,7 +191,7 @@ def least_margins(
         np.ascontiguousarray(field.grid.to_ijk(ends)),
         field.step_mm,
         radius_mm,
-        sds,
+        spread.figures,
         floor_mm,
         field.outside,
         field.step_mm,

@@ -92,16 +92,14 @@ def stack_minima(stack: Array, grid: Grid, starts: Float, ends: Float, step_mm: 
     return out.astype(np.float64)
 
 
-def displaced_minima(
-    stack: Array, grid: Grid, start: Float, end: Float, moves: Float, step_mm: float
-) -> Float:
-    """Least value of each field of a stack over displaced copies of one path.
+def displaced_paths(start: Float, end: Float, moves: Float) -> tuple[Float, Float]:
+    """Starts and ends, (N, 3), of displaced copies of one path.
 
     start, end: (3,) patient, mm. moves: (N, 5), two lateral offsets at the start (mm), two lateral
-    slopes (mm per mm of depth), and a shift of the end along the path (mm). Returns (N, LANES).
+    slopes (mm per mm of depth), and a shift of the end along the path (mm).
     """
     along, first, second = perpendicular_axes(np.asarray(end, float) - start)
     depths = np.maximum(0.0, np.linalg.norm(np.asarray(end) - start) + moves[:, 4:5])
     starts = start + moves[:, 0:1] * first + moves[:, 1:2] * second
     slopes = along + moves[:, 2:3] * first + moves[:, 3:4] * second
-    return stack_minima(stack, grid, starts, starts + depths * slopes, step_mm)
+    return starts, starts + depths * slopes

@@ -47,6 +47,7 @@ class Preferred(_Section):
     anterior_cortex_mm: float = Field(4.0, gt=0, le=30)
     sacroiliac_joint_mm: float = Field(4.0, gt=0, le=30)
     superior_cortex_mm: float = Field(4.0, gt=0, le=30)
+    posterior_cortex_mm: float = Field(4.0, gt=0, le=30, description="once past the entry")
     tip_to_anterior_cortex_mm: float = Field(5.0, gt=0, le=30)
 
 
@@ -104,6 +105,7 @@ WEIGHTS: dict[str, float] = {
     "clearance_anterior_cortex": 1.0,
     "clearance_sacroiliac_joint": 1.0,
     "clearance_superior_cortex": 1.0,
+    "clearance_posterior_cortex": 1.0,
     "anterior_reach": 1.0,
     "entry_incidence": 0.5,
     "in_plane": 0.5,

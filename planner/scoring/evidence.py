@@ -4,7 +4,7 @@ Clearances are exact between the needle's axis and triangle surfaces, less the o
 the whole way from bone entry to tip. Where the needle has left the bone or entered a channel the
 figure is negative: minus the depth reached (from the signed distance fields, to about a tenth of a
 millimetre, never deeper than fields.BAND_MM outside bone), minus the radius. The posterior cortex
-is measured past the entry only; nothing else is exempt anywhere.
+counts once the entry is settled, see `entering`; nothing else is exempt anywhere.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from planner.anatomy.needles import (
     shaft_foramen_distances,
 )
 from planner.geometry.capsules import Nearest, nearest_on_triangles
+from planner.geometry.entering import returns_to
 from planner.geometry.fields import Spread, least_margins
 from planner.geometry.grid import Float
 from planner.geometry.sampling import sample
@@ -125,12 +126,21 @@ def gather(setting: Setting, trajectory: Trajectory) -> Evidence:
     incidence = incidences(fields, starts, ends)
     settle_limit = entry_depth_limits(radius, limits.posterior_cortex_mm, incidence)
     z, _ = least_margins(fields.guarded, starts, ends, radius, setting.spread, -np.inf)
+    again = returns_to(
+        fields.posterior,
+        fields.solid,
+        starts,
+        ends,
+        radius,
+        spread=setting.spread,
+        late_mm=settle_limit,
+    )
     out = way_out(setting.body, starts, along, SKIN_REACH_MM)
     anterior = nearest_on_triangles(tip, tip, fields.meshes[Structure.ANTERIOR])
     inside = float(fields.solid.at(tip)) < 0
     return Evidence(
         trajectory,
-        clearances(fields, trajectory, float(settle_limit[0])),
+        clearances(fields, trajectory, float(again.depth[0])),
         poses(setting.anatomy, side_landmarks(setting.anatomy, trajectory.side), starts, ends),
         float(incidence[0]),
         float(settled_depths(fields, starts, ends, radius, limits.posterior_cortex_mm)[0]),
@@ -146,7 +156,7 @@ def gather(setting: Setting, trajectory: Trajectory) -> Evidence:
         bool(out.reached[0]),
         int(out.crossings[0]),
         _axial_tilt(setting.volume, trajectory),
-        float(z[0]),
+        float(min(z[0], again.z[0])),
         _mean_hu(setting.volume, trajectory),
         _target_gap(setting.target, tip),
         _target_coverage(setting.target, trajectory),
@@ -155,9 +165,9 @@ def gather(setting: Setting, trajectory: Trajectory) -> Evidence:
 
 
 def clearances(
-    fields: ClearanceFields, trajectory: Trajectory, settle_limit_mm: float
+    fields: ClearanceFields, trajectory: Trajectory, counts_mm: float
 ) -> dict[Structure, Clearance]:
-    """Clearance to every structure; settle_limit_mm: where the posterior cortex begins to count."""
+    """Clearance to every structure; counts_mm: depth from which the posterior cortex counts."""
     entry = trajectory.bone_entry
     length = trajectory.intraosseous_length_mm
     radius = trajectory.needle.radius_mm
@@ -171,7 +181,7 @@ def clearances(
     out[Structure.CANAL] = _channel(fields, "sacral_canal", Structure.CANAL, stations, depths)
     for structure in GUARDED[2:]:
         out[structure] = _cortex(fields, structure, stations, depths)
-    late = depths >= min(settle_limit_mm, length)
+    late = depths >= min(counts_mm, length)
     out[Structure.POSTERIOR] = _cortex(fields, Structure.POSTERIOR, stations[late], depths[late])
     return {
         name: Clearance(c.structure, c.distance_mm - radius, c.witness, c.depth_mm, c.label)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.anatomy.fields import GUARDED
+from planner.anatomy.fields import COUNTED
 from planner.anatomy.levels import side_landmarks
 from planner.scoring.evidence import Evidence, Setting
 
@@ -13,6 +13,7 @@ FREEHAND_DEG = 4.0
 FLAG_INCIDENCE_DEG = 60.0
 # z below 2 means a breach in about 15 % (techniques).
 POOR_Z = 2.0
+SETTLED = "posterior_settled_mm"
 NEEDLE_SHORT = "no needle reaches"
 SKIN_HIDDEN = "the CT does not show the skin behind this needle"
 
@@ -29,8 +30,8 @@ def measures_of(evidence: Evidence) -> dict[str, float]:
         "midsagittal_angle_deg": float(pose.midsagittal_deg[0]),
         "soft_tissue_mm": evidence.soft_tissue_mm,
         "skin_in_view": float(evidence.skin_reached),
-        "min_clearance_mm": min(evidence.clearances[s].distance_mm for s in GUARDED),
-        "posterior_settled_mm": evidence.settled_mm,
+        "min_clearance_mm": min(evidence.clearances[s].distance_mm for s in COUNTED),
+        SETTLED: evidence.settled_mm,
         "z": evidence.z,
         "safe_entry_radius_mm": evidence.safe_entry_radius_mm,
         "tip_to_anterior_mm": evidence.tip_to_anterior_mm,
@@ -71,7 +72,7 @@ def warnings_of(setting: Setting, evidence: Evidence) -> tuple[str, ...]:
             f"the needle meets the cortex at {evidence.incidence_deg:.0f} deg to its normal and "
             "may slide"
         )
-    for structure in GUARDED:
+    for structure in COUNTED:
         found = evidence.clearances[structure]
         wanted = float(getattr(configuration.preferred, f"{structure.value}_mm"))
         if found.distance_mm < wanted:

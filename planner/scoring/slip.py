@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.anatomy.fields import GUARDED, ClearanceFields
+from planner.anatomy.fields import COUNTED, ClearanceFields
 from planner.anatomy.needles import hip_distances, shaft_foramen_distances
+from planner.geometry.entering import returns_to
 from planner.geometry.segments import perpendicular_axes
-from planner.geometry.stacks import displaced_minima
+from planner.geometry.stacks import displaced_paths, stack_minima
 from planner.model.configuration import Limits
 from planner.model.trajectory import Trajectory
 
@@ -33,15 +34,13 @@ def safe_entry_radius(trajectory: Trajectory, fields: ClearanceFields, limits: L
     moves = np.zeros((len(radii), DIRECTIONS, 5))
     moves[..., 0] = radii[:, None] * np.cos(angles)
     moves[..., 1] = radii[:, None] * np.sin(angles)
-    least = displaced_minima(
-        fields.guarded_stack,
-        fields.grid,
-        trajectory.bone_entry,
-        trajectory.tip,
-        moves.reshape(-1, 5),
-        WALK_MM,
-    ).reshape(len(radii), DIRECTIONS, len(GUARDED))
-    wanted = np.array([getattr(limits, f"{s.value}_mm") for s in GUARDED])
+    starts, ends = displaced_paths(trajectory.bone_entry, trajectory.tip, moves.reshape(-1, 5))
+    least = stack_minima(fields.guarded_stack, fields.grid, starts, ends, WALK_MM)
+    back = returns_to(
+        fields.posterior, fields.solid, starts, ends, radius, lead_mm=MOST_MM, care_mm=MOST_MM
+    )
+    least = np.column_stack([least, back.least]).reshape(len(radii), DIRECTIONS, len(COUNTED))
+    wanted = np.array([getattr(limits, f"{s.value}_mm") for s in COUNTED])
     room = (least - radius - wanted).min(axis=(1, 2))
     axes = perpendicular_axes(trajectory.tip - trajectory.bone_entry)
     shifts = moves[..., :2].reshape(-1, 2) @ axes[1:]

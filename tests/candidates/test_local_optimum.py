@@ -8,6 +8,7 @@ import pytest
 from planner.anatomy import derive_anatomy
 from planner.anatomy.fields import clearance_fields
 from planner.candidates import belongs, propose
+from planner.geometry.entering import returns_to
 from planner.geometry.fields import least_margins
 from planner.model.anatomy import Anatomy, Region
 from planner.model.configuration import Configuration
@@ -54,9 +55,10 @@ def assert_optimal(anatomy: Anatomy, volume: Volume, configuration: Configuratio
         radius = path.needle.radius_mm
         entries, tips = neighbours(anatomy, path, rng)
         starts = np.vstack([path.bone_entry, entries])
-        z, least = least_margins(
-            fields.guarded, starts, np.vstack([path.tip, tips]), radius, spread, -np.inf
-        )
+        ends = np.vstack([path.tip, tips])
+        z, least = least_margins(fields.guarded, starts, ends, radius, spread, -np.inf)
+        back = returns_to(fields.posterior, fields.solid, starts, ends, radius, spread=spread)
+        z, least = np.minimum(z, back.z), np.minimum(least, back.least - radius)
         better = (z[1:] > z[0]) & (least[1:] > least[0] + CLEARLY_MM)
         for n in np.flatnonzero(better):
             other = Trajectory(

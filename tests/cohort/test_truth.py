@@ -175,11 +175,11 @@ def test_without_placement_error_the_true_clearance_decides(known: Known) -> Non
     assert seen == {0.0, 1.0}
 
 
-def test_leaving_through_the_back_is_no_breach(known: Known) -> None:
+def test_leaving_through_the_front_or_the_back_is_a_breach(known: Known) -> None:
     behind = needle(known.truth, (25.0, 58.0, -20.0), (32.0, 60.0, -22.0))
     before = needle(known.truth, (25.0, -40.0, -20.0), (32.0, -42.0, -22.0))
     assert not known.surfaces.inside("walls", np.array([behind.tip, before.tip])).any()
-    assert true_breach(behind, known.surfaces, EXACT, 1) == 0.0
+    assert true_breach(behind, known.surfaces, EXACT, 1) == 1.0
     assert true_breach(before, known.surfaces, EXACT, 1) == 1.0
 
 
@@ -248,6 +248,8 @@ def test_breaches_equal_those_of_dense_points(known: Known) -> None:
         deep = points[reach >= length / 2]
         least = min(surfaces.distance(n, points) for n in (*surfaces.foramina, "sacral_canal"))
         least = min(least, *(surfaces.distance(n, deep) for n in ("walls", "joint")))
+        least = min(least, surfaces.distance("back", points[-1:]))
+        least = 0.0 if not surfaces.inside("walls", deep).all() else least
         hits.append(least < path.needle.radius_mm)
         doubtful += abs(least - path.needle.radius_mm) < 0.05
     share = true_breach(path, surfaces, FREEHAND, 64)

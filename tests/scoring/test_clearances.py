@@ -117,9 +117,22 @@ def test_entry_exempts_the_posterior_cortex_only_near_the_entry() -> None:
     assert any("entry_incidence" in text for text in grazing.warnings)
 
 
-def test_leaving_through_the_back_is_refused() -> None:
-    found = judged((36, 14, -30), (36, 14.5, -60))
+def test_leaving_through_the_back_is_refused_and_counts_everywhere() -> None:
+    found = judged((36, 14, -30), (36, 18, -60))
     assert any("posterior_cortex" in text for text in found.warnings)
+    least = found.clearances[Structure.POSTERIOR].distance_mm
+    assert least == pytest.approx(-4.0 - RADIUS, abs=0.6)
+    assert found.measures["min_clearance_mm"] == least
+    assert found.measures["z"] < -1.0 and found.measures["safe_entry_radius_mm"] == 0.0
+    assert found.breach_probability["posterior_cortex"] > 0.95
+    assert found.breach_probability["any"] >= found.breach_probability["posterior_cortex"]
+
+
+def test_the_entry_itself_is_no_clearance() -> None:
+    found = judged((36, 14, -30), (36, -8, -30))
+    least = found.clearances[Structure.POSTERIOR].distance_mm
+    assert least == pytest.approx(22 - RADIUS, abs=0.6)
+    assert found.clearances[Structure.POSTERIOR].depth_mm == pytest.approx(22, abs=0.1)
 
 
 def test_a_path_over_the_canal_is_no_second_entry() -> None:

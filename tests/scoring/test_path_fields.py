@@ -17,7 +17,7 @@ from planner.geometry.fields import (
 )
 from planner.geometry.grid import Grid
 from planner.geometry.propagation import nearest_seed_distances
-from planner.geometry.stacks import LANES, displaced_minima, stack_minima
+from planner.geometry.stacks import LANES, displaced_paths, stack_minima
 from tests.scoring.toy import rotation
 
 AXES = rotation(33.0) @ np.diag([1.0, -1.0, 1.0])
@@ -77,10 +77,11 @@ def test_displaced_path_without_moves_is_the_path() -> None:
     fields = [slab(), ball(5.0), slab(), ball(8.0), slab()]
     stack = np.stack([field.values for field in fields], axis=-1)
     start, end = GRID.to_patient([5.0, 20, 33]), GRID.to_patient([35.0, 22, 9])
-    found = displaced_minima(stack, GRID, start, end, np.zeros((1, 5)), 0.25)[0]
+    found = stack_minima(stack, GRID, *displaced_paths(start, end, np.zeros((1, 5))), 0.25)[0]
     assert found[0] == pytest.approx(path_minimum(slab(), start[None], end[None])[0], abs=0.01)
     assert found[1] == pytest.approx(path_minimum(ball(5.0), start[None], end[None])[0], abs=0.1)
-    shifted = displaced_minima(stack, GRID, start, end, np.array([[0, 0, 0, 0, 2.0]]), 0.25)[0]
+    longer = displaced_paths(start, end, np.array([[0, 0, 0, 0, 2.0]]))
+    shifted = stack_minima(stack, GRID, *longer, 0.25)[0]
     step = 24.0 / np.linalg.norm(end - start)
     assert shifted[0] == pytest.approx(9.0 - 2 * step, abs=0.01)
 

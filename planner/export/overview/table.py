@@ -22,17 +22,18 @@ COLUMNS = (
     ("technique", 0.035),
     ("side", 0.110),
     ("entry at", 0.148),
-    ("foramina mm", 0.300),
-    ("canal mm", 0.360),
-    ("anterior mm", 0.428),
-    ("SI joint mm", 0.490),
-    ("superior mm", 0.557),
-    ("breach %", 0.620),
-    ("in bone mm", 0.686),
-    ("skin–tip mm", 0.745),
-    ("to endplate °", 0.818),
-    ("to midplane °", 0.890),
-    ("to axial °", 0.950),
+    ("foramina mm", 0.275),
+    ("canal mm", 0.330),
+    ("anterior mm", 0.393),
+    ("SI joint mm", 0.450),
+    ("superior mm", 0.514),
+    ("posterior mm", 0.582),
+    ("breach %", 0.638),
+    ("in bone mm", 0.702),
+    ("skin–tip mm", 0.762),
+    ("to endplate °", 0.831),
+    ("to midplane °", 0.900),
+    ("to axial °", 0.955),
     ("score", 1.000),
 )
 LEFT_ALIGNED = 4
@@ -42,6 +43,7 @@ CLEARANCES = (
     (Structure.ANTERIOR, "anterior_cortex_mm"),
     (Structure.SACROILIAC, "sacroiliac_joint_mm"),
     (Structure.SUPERIOR, "superior_cortex_mm"),
+    (Structure.POSTERIOR, "posterior_cortex_mm"),
 )
 
 

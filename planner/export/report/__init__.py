@@ -15,7 +15,6 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from planner.anatomy.fields import GUARDED
 from planner.export.entry_map import draw_entry_map
 from planner.export.guidance_words import guidance_lines
 from planner.export.names import STRUCTURES
@@ -155,10 +154,12 @@ def _figures(
 ) -> dict[str, Any]:
     """The numbers of one trajectory as words."""
     structures = []
-    for structure in GUARDED:
+    for structure, name in STRUCTURES.items():
         found = getattr(values.clearance, structure.value)
         chance = getattr(values.breach_probability, structure.value)
-        name = STRUCTURES[structure]
+        if found is None:  # a plan of an earlier version
+            structures.append({"name": name, "distance": "–", "depth": "–", "breach": "–"})
+            continue
         mark = MARKS[standing(structure, found.distance_mm, configuration)]
         if structure is Structure.FORAMINA:
             name = f"{name} ({found.structure.replace('_', ' ')})"
@@ -167,7 +168,7 @@ def _figures(
                 "name": name,
                 "distance": f"{mark} {found.distance_mm:z.1f}".strip(),
                 "depth": f"{found.depth_mm:.0f}",
-                "breach": percent(chance),
+                "breach": "–" if chance is None else percent(chance),
             }
         )
     shown = values.measures.get("skin_in_view", 1.0) > 0

@@ -40,6 +40,7 @@ STYLES = {
     Structure.ANTERIOR: ("#238b45", "-."),
     Structure.SACROILIAC: ("#984ea3", ":"),
     Structure.SUPERIOR: ("#555555", (0, (1, 1))),
+    Structure.POSTERIOR: ("#a6761d", (0, (5, 1, 1, 1, 1, 1))),
 }
 """Colour and dash of each line: told apart without colour, too."""
 MOST_MM = 15.0

@@ -40,6 +40,7 @@ CRITERIA: tuple[SoftCriterion, ...] = (
     PreferredClearance(Structure.ANTERIOR),
     PreferredClearance(Structure.SACROILIAC),
     PreferredClearance(Structure.SUPERIOR),
+    PreferredClearance(Structure.POSTERIOR),
     AnteriorReach(),
     PreferredIncidence(),
     InPlane(),
