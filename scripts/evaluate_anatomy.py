@@ -42,7 +42,7 @@ from planner.anatomy.judge import gather
 from planner.model.volume import Volume
 from planner.segmentation import segment
 from planner.segmentation.localise import Localisation, elsewhere, localise
-from planner.segmentation.segment import in_common_order
+from planner.segmentation.segment import ordered_volume
 from planner.segmentation.template import build_template
 
 HELD_OUT = ("z042", "z046")
@@ -137,7 +137,7 @@ def wrong_start(volume: Volume, variant: str) -> Localisation | None:
     """Where to begin a variant that begins in the wrong place; None for the others."""
     if variant not in SHIFTS_MM and variant not in SIZES:
         return None
-    found = localise(in_common_order(volume), build_template())
+    found = localise(ordered_volume(volume), build_template())
     size = found.pose.log_scale + np.log(SIZES.get(variant, 1.0))
     sized = dataclasses.replace(found, pose=dataclasses.replace(found.pose, log_scale=size))
     return elsewhere(sized, SHIFTS_MM.get(variant, 0.0))

@@ -19,6 +19,7 @@ from planner.errors import UnsuitableCtError
 from planner.geometry.distance import signed_distance
 from planner.geometry.fields import Field
 from planner.geometry.grid import Float, Grid
+from planner.geometry.order import in_common_order
 from planner.model.volume import Volume
 
 # Halfway between air (-1000) and skin, fat included (-100): the middle of a blurred edge is there.
@@ -70,9 +71,10 @@ def body_of(volume: Volume) -> Body:
 
 
 def _find(volume: Volume) -> Body:
-    steps = np.maximum(1, np.round(BODY_SPACING_MM / volume.grid.spacing_mm)).astype(int)
-    values = volume.values[:: steps[0], :: steps[1], :: steps[2]]
-    affine = volume.grid.patient_from_ijk.copy()
+    stored, lattice = in_common_order(volume.values, volume.grid)
+    steps = np.maximum(1, np.round(BODY_SPACING_MM / lattice.spacing_mm)).astype(int)
+    values = stored[:: steps[0], :: steps[1], :: steps[2]]
+    affine = lattice.patient_from_ijk.copy()
     affine[:3, :3] *= steps
     shape = (values.shape[0], values.shape[1], values.shape[2])
     grid = Grid(shape, affine, volume.grid.frame_of_reference_uid)

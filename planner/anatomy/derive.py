@@ -17,6 +17,7 @@ from planner.anatomy.orientation import check_course, check_endplate, check_left
 from planner.anatomy.plausibility import check_shape, weaken
 from planner.anatomy.surface import sacral_surface
 from planner.geometry.grid import Float, Grid
+from planner.geometry.order import in_common_order
 from planner.model.anatomy import LABELS, LEVELS, Anatomy, SacralFrame
 
 CANAL_COURSE_MM = 40.0
@@ -48,7 +49,7 @@ def derive_anatomy(
     Raises UntrustedAnatomyError when the labels are incomplete, implausible, out of order or on
     the wrong side, and UnsuitableCtError when they contradict the patient frame.
     """
-    material = prepare(labels, grid)
+    material = prepare(*in_common_order(labels, grid))
     given = dict(confidences or {})
     centres = centroids(material)
     midplane = find_midplane(material, centres)

@@ -148,9 +148,10 @@ def clearance_fields(anatomy: Anatomy) -> ClearanceFields:
 
 def _build(anatomy: Anatomy) -> ClearanceFields:
     _require(anatomy)
+    labels, whole = anatomy.ordered
     start, stop = _box(anatomy)
-    crop = anatomy.grid.crop(start, stop)
-    labels = anatomy.labels[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]]
+    crop = whole.crop(start, stop)
+    labels = labels[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]]
     foramina = [item.name for item in anatomy.foramina]
     void = np.isin(labels, [LABELS[n] for n in (*foramina, "sacral_canal")])
     body = ndimage.binary_fill_holes((labels == LABELS["sacrum"]) | void)
@@ -193,14 +194,15 @@ def _require(anatomy: Anatomy) -> None:
 def _box(anatomy: Anatomy) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the index box of sacrum, canal and foramina, with a margin inside the grid."""
     names = ["sacrum", "sacral_canal", *(item.name for item in anatomy.foramina)]
-    wanted = np.isin(anatomy.labels, [LABELS[n] for n in names])
+    labels, grid = anatomy.ordered
+    wanted = np.isin(labels, [LABELS[n] for n in names])
     start, stop = [], []
     for axis in range(3):
         other = tuple(a for a in range(3) if a != axis)
         hit = np.flatnonzero(wanted.any(axis=other))
-        pad = int(np.ceil(MARGIN_MM / anatomy.grid.spacing_mm[axis]))
+        pad = int(np.ceil(MARGIN_MM / grid.spacing_mm[axis]))
         start.append(max(0, int(hit[0]) - pad))
-        stop.append(min(anatomy.grid.shape[axis], int(hit[-1]) + 1 + pad))
+        stop.append(min(grid.shape[axis], int(hit[-1]) + 1 + pad))
     return np.array(start), np.array(stop)
 
 
@@ -249,18 +251,19 @@ def _cortex_distances(solid: Field, meshes: dict[str, Triangles]) -> NDArray[np.
     return out
 
 
-def _hip_field(anatomy: Anatomy, grid: Grid) -> tuple[Field, bool]:
+def _hip_field(anatomy: Anatomy, near: Grid) -> tuple[Field, bool]:
     """Signed distance to both hips where 110 mm of shaft behind and below the sacrum may lie."""
     axes = anatomy.frame.axes
-    local = grid.corners() @ axes
+    local = near.corners() @ axes
     low = local.min(axis=0) - (10.0, 0.0, SHAFT_MM)
     high = local.max(axis=0) + (10.0, SHAFT_MM, 20.0)
     box = np.array([low, high]) @ axes.T
     wide = Grid.around(box, HIP_SPACING_MM, 0.0, axes, anatomy.grid.frame_of_reference_uid)
     names = ("hip_left", "hip_right")
-    mask = np.isin(anatomy.labels, [LABELS[n] for n in names])
+    labels, grid = anatomy.ordered
+    mask = np.isin(labels, [LABELS[n] for n in names])
     if mask.any():
-        moved = resample(mask.astype(np.uint8), anatomy.grid, wide, 0.0, nearest=True) > 0
+        moved = resample(mask.astype(np.uint8), grid, wide, 0.0, nearest=True) > 0
         if moved.any():
             values = signed_distance(moved, wide.spacing_mm, HIP_SPACING_MM / 2)
             return Field(wide, values, FAR_MM), True

@@ -57,6 +57,15 @@ class StorageOrder:
         return one, two, three
 
 
+def in_common_order(values: NDArray[Any], grid: Grid) -> tuple[NDArray[Any], Grid]:
+    """An (I, J, K) array, contiguous in some order, and its lattice in the common order."""
+    order = common_order(grid)
+    out = order.apply(values)
+    if not (out.flags.c_contiguous or out.flags.f_contiguous):
+        out = np.ascontiguousarray(out)
+    return out, order.grid(grid)
+
+
 def common_order(grid: Grid) -> StorageOrder:
     """Find the order of axes that lies nearest to x, y, z."""
     direction: Float = np.round(grid.direction, DIGITS)

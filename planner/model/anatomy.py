@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from planner.geometry.grid import Float, Grid
+from planner.geometry.order import in_common_order
 
 Side = Literal["left", "right"]
 SIDES: tuple[Side, Side] = ("left", "right")
@@ -184,6 +186,11 @@ class Anatomy:
         if self.labels.shape != self.grid.shape:
             raise ValueError(f"labels {self.labels.shape} do not fit the grid {self.grid.shape}")
         self.labels.setflags(write=False)
+
+    @cached_property
+    def ordered(self) -> tuple[NDArray[np.uint8], Grid]:
+        """Labels and grid in the common order: what is measured must not depend on the storage."""
+        return in_common_order(self.labels, self.grid)
 
     def mask(self, *names: str) -> NDArray[np.bool_]:
         """(I, J, K) voxels of the named segments."""

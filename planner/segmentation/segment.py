@@ -18,7 +18,7 @@ from planner.anatomy.orientation import check_lie
 from planner.errors import UnsuitableCtError
 from planner.geometry.distance import deeper, signed_distance, within
 from planner.geometry.grid import Grid
-from planner.geometry.order import common_order
+from planner.geometry.order import common_order, in_common_order
 from planner.geometry.sampling import resample
 from planner.geometry.voxelise import voxelise
 from planner.model.anatomy import CHANNELS, LABELS, SIDES
@@ -102,7 +102,7 @@ def segment(
 
     tell("localise", 0.0)
     template = build_template()
-    stored = in_common_order(volume)
+    stored = ordered_volume(volume)
     found = localise(stored, template) if start is None else start
     check_found(found)
     check_lie(found.turn)  # what it warns of is told of the anatomy
@@ -151,13 +151,10 @@ def segment(
     )
 
 
-def in_common_order(volume: Volume) -> Volume:
+def ordered_volume(volume: Volume) -> Volume:
     """The same volume, its voxels in an order that does not depend on how they were stored."""
-    order = common_order(volume.grid)
-    values = order.apply(volume.values)
-    if not values.flags.f_contiguous:
-        values = np.ascontiguousarray(values)
-    return replace(volume, values=values, grid=order.grid(volume.grid))
+    values, grid = in_common_order(volume.values, volume.grid)
+    return replace(volume, values=values, grid=grid)
 
 
 def check_found(found: Localisation) -> None:

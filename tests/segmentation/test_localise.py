@@ -13,7 +13,7 @@ from planner.geometry.sampling import sample
 from planner.phantom import PhantomParameters, make_phantom
 from planner.segmentation.localise import NOT_IMAGED, NOT_SEEN, _Contrast, localise
 from planner.segmentation.pose import Pose
-from planner.segmentation.segment import in_common_order
+from planner.segmentation.segment import ordered_volume
 from planner.segmentation.template import Surface, build_template
 
 
@@ -63,7 +63,7 @@ def test_a_steep_sacrum_is_bent_the_right_way() -> None:
     coarse = {"spacing_mm": 1.8, "slice_spacing_mm": 1.8, "slice_thickness_mm": 1.8}
     phantom = make_phantom(replace(drawn, **coarse))
     template = build_template()
-    found = localise(in_common_order(phantom.volume), template)
+    found = localise(ordered_volume(phantom.volume), template)
     for known in phantom.truth.foramina:
         if known.level == "S3":
             centre = template.landmarks[f"foramen_s3_{known.side}"][1]

@@ -19,7 +19,7 @@ from planner.segmentation import Segmentation, segment
 from planner.segmentation.confidence import confidences, support_of
 from planner.segmentation.fit import fit
 from planner.segmentation.localise import along_axes, localise, pooled_bone
-from planner.segmentation.segment import fill_enclosed, in_common_order, label_grid, refine
+from planner.segmentation.segment import fill_enclosed, label_grid, ordered_volume, refine
 from planner.segmentation.template import build_template
 from segmentation.conftest import SAMPLE
 
@@ -128,7 +128,7 @@ def test_a_sacrum_one_level_off_has_no_confidence(
     sample_volume: Volume, sample_segmentation: Segmentation
 ) -> None:
     template = build_template()
-    stored = in_common_order(sample_volume)
+    stored = ordered_volume(sample_volume)
     found = localise(stored, template)
     straight = replace(stored, grid=stored.grid.turned(found.turn.T))
     down = found.pose.turn(np.array([[0.0, 0.35, -0.94]]))[0]
