@@ -68,12 +68,14 @@ CORTEX_REGIONS: dict[Structure, tuple[Region, ...]] = {
 class ClearanceFields:
     """Fields and surfaces to measure needles against.
 
-    solid: signed distance to the outer border, negative inside. stack: (I, J, K, 6) GUARDED then
+    solid: signed distance to the outer border, negative inside. labelled: on the labels' own grid,
+    -0.5 in voxels of the solid and 0.5 beside them. stack: (I, J, K, 6) GUARDED then
     the posterior cortex, on solid.grid. hips: own grid. foramen_fields: per foramen name.
     meshes: triangles by foramen name, `sacral_canal` or cortex structure.
     """
 
     solid: Field
+    labelled: Field
     stack: NDArray[np.float32]
     hips: Field
     has_hips: bool
@@ -174,7 +176,8 @@ def _build(anatomy: Anatomy) -> ClearanceFields:
     np.clip(stack, -CAP_MM, CAP_MM, out=stack)
     stack.setflags(write=False)
     hips, has_hips = _hip_field(anatomy, grid)
-    return ClearanceFields(solid, stack, hips, has_hips, label_fields, meshes)
+    labelled = Field(crop, np.where(body, np.float32(-0.5), np.float32(0.5)), 0.5)
+    return ClearanceFields(solid, labelled, stack, hips, has_hips, label_fields, meshes)
 
 
 def _require(anatomy: Anatomy) -> None:

@@ -19,10 +19,13 @@ from planner.geometry.fields import exit_distances, path_minimum, settling_depth
 from planner.geometry.grid import Float
 from planner.model.anatomy import Anatomy
 
-# The first part of the shaft behind its entry is necessarily near the bone it enters.
-SHAFT_SKIP_MM = 3.0
-# Behind the entry, the solid's border may wave by this much before the needle counts as back in it.
-REENTRY_TOLERANCE_MM = 0.5
+# The entry is sought this far inside and outside of where the smoothed border has it; behind it the
+# needle's axis has left the bone for good, or meets it a second time.
+ENTRY_REACH_MM = (1.5, 6.0)
+CLEAR_MM = 0.5
+# Of a voxel: what less of the axis runs through labelled bone is the staircase of its border.
+LEAST_SHARE = 0.1
+SHAFT_STEP = 0.25
 EXIT_REACH_MM = 150.0
 # The entry rule: posterior clearance within (r + limit) / cos(incidence) + this of the entry.
 ENTRY_ALLOWANCE_MM = 3.0
@@ -95,10 +98,17 @@ def line_entries(
 
 
 def reenters(fields: ClearanceFields, entries: Float, directions: Float) -> np.ndarray:
-    """Tell (N,) whether the shaft behind the entry meets the solid again."""
-    near = entries - SHAFT_SKIP_MM * directions
-    lowest = path_minimum(fields.solid, near, entries - SHAFT_MM * directions)
-    return np.asarray(lowest < -REENTRY_TOLERANCE_MM)
+    """Tell (N,) whether the shaft behind the entry meets bone again, be it one voxel thick.
+
+    Read off the labels as they are: smoothing takes a thin lamina away.
+    """
+    ahead, behind = ENTRY_REACH_MM
+    inside = entries + ahead * directions
+    out = exit_distances(fields.labelled, inside, -directions, ahead + behind)
+    near = inside - (out[:, None] + CLEAR_MM) * directions
+    far = entries - SHAFT_MM * directions
+    lowest = path_minimum(fields.labelled, near, far, SHAFT_STEP)
+    return np.asarray((lowest < -LEAST_SHARE) | (out >= ahead + behind))
 
 
 def entry_depth_limits(radius_mm: float, limit_mm: float, incidence_deg: Float) -> Float:

@@ -302,10 +302,11 @@ def _lowest(
             out[n] = min(out[n], value)
 
 
-def path_minimum(field: Field, starts: Float, ends: Float) -> Float:
+def path_minimum(field: Field, starts: Float, ends: Float, step: float = 1.0) -> Float:
     """Least value (N,) of a field over the segments from (N, 3) starts to ends, mm.
 
-    Parts off the grid do not count: a segment that never meets it gets the field's `outside`.
+    step: between samples, in voxels. Parts off the grid do not count: a segment that never meets it
+    gets the field's `outside`.
     """
     out = np.empty(len(starts))
     in_parts(
@@ -315,7 +316,7 @@ def path_minimum(field: Field, starts: Float, ends: Float) -> Float:
         np.ascontiguousarray(field.grid.to_ijk(starts)),
         np.ascontiguousarray(field.grid.to_ijk(ends)),
         field.outside,
-        1.0,
+        step,
         out,
         grain=WORTH_A_THREAD,
     )
