@@ -1,13 +1,17 @@
 """Sacroplasty needle planning from pelvic CT. Research software, not a medical device.
 
 The names below are the workflow, in its order. They are loaded when they are first used, so that
-importing the package costs nothing and changes nothing.
+importing the package costs nothing and changes nothing, except where compiled code has no folder.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from planner.scratch import keep_kernels
+
+keep_kernels()  # before the first module with kernels is loaded
 
 if TYPE_CHECKING:
     from planner.anatomy import derive_anatomy

@@ -5,6 +5,10 @@ Heavy modules are imported inside the commands, so that help comes at once.
 
 from __future__ import annotations
 
+import signal
+import sys
+from io import TextIOWrapper
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -20,6 +24,7 @@ from planner.cli.review import review_command
 from planner.cli.score import score_command
 from planner.cli.segment import segment_command
 from planner.cli.terminal import PlannerGroup
+from planner.scratch import kernels_are_not_kept
 
 app = typer.Typer(
     name="planner",
@@ -62,5 +67,24 @@ def _common(
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; an end asked for from outside clears up as Ctrl-C does."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # What runs under nohup ignores the hang-up, and goes on ignoring it.
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _stop)
+    for stream in (sys.stdout, sys.stderr):
+        # A console that cannot write a letter shows a question mark, and the work goes on.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    if kernels_are_not_kept():
+        typer.echo(
+            "planner: no folder for compiled code can be written to (NUMBA_CACHE_DIR, the "
+            "installation, the user's cache): every start compiles it again and is slow.",
+            err=True,
+        )
     app()
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

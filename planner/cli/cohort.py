@@ -16,7 +16,7 @@ from planner.errors import ConfigurationError, OutputError
 if TYPE_CHECKING:
     from planner.cohort.running import Progress, RunReport
 
-NEEDED = ("distributed", "pandas", "pandera", "pyarrow", "psutil", "statsmodels", "filelock")
+NEEDED = ("distributed", "pandas", "pandera", "pyarrow", "psutil", "statsmodels")
 
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder of the cohort.")]
 ConfigOption = Annotated[

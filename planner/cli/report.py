@@ -49,7 +49,7 @@ def report_command(
     if target == print_to:
         raise ConfigurationError(f"--output names the page, and --pdf prints it beside: {target}.")
     for each in targets:
-        check_file(each, overwrite or output is None)
+        check_file(each, overwrite or output is None, ct)
     if identify and ct is None:
         raise ConfigurationError("--identify takes the name from the CT; give it with --ct.")
     if pdf:

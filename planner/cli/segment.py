@@ -47,7 +47,7 @@ def segment_command(
         raise typer.BadParameter(f"{output} must end in .seg.nrrd", param_hint="--output")
     from planner.export.atomic import check_file, write_file
 
-    check_file(output, overwrite)
+    check_file(output, overwrite, ct)
     program = find_method(method, allow_download, device)
     from planner.anatomy.findings import look_for_findings, to_warnings
     from planner.errors import UntrustedAnatomyError

@@ -67,6 +67,15 @@ class PlannerGroup(TyperGroup):
         except PlannerError as error:
             typer.echo(f"planner: {' '.join(str(error).split())}", err=True)
             raise typer.Exit(error.exit_status) from error
+        except MemoryError as error:
+            # numpy says of which size and shape the array was that did not fit.
+            what = " ".join(str(error).split()) or "no more could be had"
+            typer.echo(
+                f"planner: the memory does not suffice: {what}. Give a CT cropped to the pelvis, "
+                "or a machine with more memory.",
+                err=True,
+            )
+            raise typer.Exit(1) from error
 
 
 @contextmanager

@@ -8,7 +8,6 @@ is written last: without it a case counts as not done.
 from __future__ import annotations
 
 import re
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -59,6 +58,7 @@ from planner.model.plan import Plan
 from planner.model.volume import Volume
 from planner.phantom import PhantomParameters, make_phantom, write_phantom
 from planner.pipeline import plan_ct
+from planner.scratch import scratch_folder
 
 CASE_FILES = (THUMBNAIL, ATLAS_FILE, TRACE_FILE, LABELS_REFUSED, PICTURE_REFUSED, CASE_FILE)
 STAGES = ("read", "anatomy", "findings", "candidates", "score")
@@ -126,10 +126,10 @@ def _input(task: Task) -> tuple[str, int]:
 
 
 def _planned(task: Task, record: Record) -> Record:
-    with tempfile.TemporaryDirectory() as temporary:
+    with scratch_folder() as temporary:
         case, truth = task.case, None
         if task.phantom is not None:
-            case, truth = _phantom(task, Path(temporary))
+            case, truth = _phantom(task, temporary)
         stages: list[tuple[str, float]] = []
         volume, plan = plan_ct(
             case.ct,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from pydicom.uid import EncapsulatedPDFStorage
@@ -18,6 +17,7 @@ from planner.exchange.dicom import (
 from planner.exchange.handover import Handover
 from planner.export.report import FILE_NAME, PRINTED_NAME, write_report
 from planner.export.report.pdf import weasyprint
+from planner.scratch import scratch_folder
 
 NAME = "dicom-pdf"
 TITLE = f"Sacroplasty needle plan: {PLANNED}"
@@ -30,12 +30,12 @@ def pdf(handover: Handover, path: Path) -> None:
     """
     weasyprint()  # a refusal comes before the work, not after it
     plan, document = handover.kept
-    with tempfile.TemporaryDirectory(prefix="planner-") as name:
-        printed = Path(name) / PRINTED_NAME
+    with scratch_folder() as folder:
+        printed = folder / PRINTED_NAME
         write_report(
             plan,
             handover.opened.ground,
-            Path(name) / FILE_NAME,
+            folder / FILE_NAME,
             document=document,
             grey_values=handover.volume is not None,
             pdf=printed,

@@ -115,6 +115,12 @@ def messages(handover: Handover) -> list[bytes]:
     return [bytes(message.pack()) for message in made]
 
 
+def refused(most: int) -> bytes:
+    """Return the message for a client for whom there is no room beside so many others."""
+    text = f"planner: {most} programs are connected already; close one of them, or wait"
+    return bytes(StringMessage(text, device_name="planner").pack())
+
+
 def _line(entry: Float, target: Float, device: str, moment: float) -> Any:
     return PolyDataMessage(
         points=np.array([entry, target], np.float32),

@@ -12,6 +12,7 @@ import socketserver
 import struct
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from threading import BoundedSemaphore
@@ -33,6 +34,8 @@ MOST_CLIENTS = 8
 PIECE = 1 << 16
 # A client that takes no more of a message for so long is gone.
 PATIENCE_S = 30.0
+# Nor one that asks for nothing for so long: navigation programs connect again by themselves.
+IDLE_S = 900.0
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -73,6 +76,8 @@ def serve_plan(
     ConfigurationError where the folder is no plan's, or the address cannot be listened on.
     """
     made = packed(folder, anonymize)
+    from planner.exchange.openigtlink import refused
+
     host, port = address
     try:
         server = _Server((host, port), _Client)
@@ -80,7 +85,7 @@ def serve_plan(
         raise ConfigurationError(
             f"{host}:{port} cannot be listened on: {error.strerror}. Is another program using it?"
         ) from error
-    server.messages = made
+    server.messages, server.refusal = made, refused(MOST_CLIENTS)
     with server:
         if ready is not None:
             ready(host, int(server.server_address[1]))
@@ -105,6 +110,7 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
     messages: list[bytes]
+    refusal: bytes = b""
 
     def __init__(self, address: tuple[str, int], handler: type[_Client]) -> None:
         if ":" in address[0]:
@@ -129,6 +135,9 @@ class _Client(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         if not self.server.room.acquire(blocking=False):
+            with suppress(OSError):
+                self.connection.settimeout(PATIENCE_S)
+                self.connection.sendall(self.server.refusal)
             return
         try:
             self._send()
@@ -145,7 +154,7 @@ class _Client(socketserver.StreamRequestHandler):
             view = memoryview(message)
             for start in range(0, len(view), PIECE):  # patience is for each, not for gigabytes
                 self.connection.sendall(view[start : start + PIECE])
-        self.connection.settimeout(None)
+        self.connection.settimeout(IDLE_S)
 
     def _asked(self) -> bool:
         """Wait until it asks for something; False when it is gone."""

@@ -6,15 +6,25 @@ exists, only the files of a plan are replaced; every other file in it is left wh
 
 from __future__ import annotations
 
+import errno
+import glob
 import os
+import re
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from planner.errors import OutputError
 
 Writer = Callable[[Path], None]
+
+PART = ".part"
+HIDDEN = re.compile(r"\.[0-9a-f]{8}\.part(\.\w+)?$")
+STALE_S = 3600.0
+"""Nothing is written for so long: what is older was left behind."""
 
 
 def check_folder(folder: Path, overwrite: bool, reserved: Path | None = None) -> None:
@@ -22,12 +32,7 @@ def check_folder(folder: Path, overwrite: bool, reserved: Path | None = None) ->
 
     reserved: the CT; nothing is written into its folder.
     """
-    target = folder.resolve()
-    if reserved is not None and reserved.is_dir() and target.is_relative_to(reserved.resolve()):
-        raise OutputError(
-            f"the output folder {folder} lies inside the CT's folder {reserved}; results are never "
-            "written among the images. Choose a folder outside it."
-        )
+    _check_reserved(folder, reserved)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"the output {folder} exists and is not a folder. Choose another name.")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
@@ -38,8 +43,9 @@ def check_folder(folder: Path, overwrite: bool, reserved: Path | None = None) ->
     _check_writable(folder)
 
 
-def check_file(path: Path, overwrite: bool) -> None:
-    """Refuse an output file that could not be written later (OutputError)."""
+def check_file(path: Path, overwrite: bool, reserved: Path | None = None) -> None:
+    """Refuse an output file that could not be written later (OutputError); reserved: the CT."""
+    _check_reserved(path, reserved)
     if path.is_dir():
         raise OutputError(f"the output {path} is a folder; a file name is expected.")
     if path.exists() and not overwrite:
@@ -48,6 +54,16 @@ def check_file(path: Path, overwrite: bool) -> None:
             "--overwrite."
         )
     _check_writable(path.parent)
+
+
+def _check_reserved(output: Path, reserved: Path | None) -> None:
+    if reserved is None or not reserved.is_dir():
+        return
+    if output.resolve().is_relative_to(reserved.resolve()):
+        raise OutputError(
+            f"the output {output} lies inside the CT's folder {reserved}; results are never "
+            "written among the images. Choose a place outside it."
+        )
 
 
 def write_file(path: Path, writer: Writer) -> None:
@@ -64,8 +80,9 @@ def write_files(paths: Sequence[Path], writer: Callable[[Sequence[Path]], None])
     kept = [path.with_name(_hidden(path.stem) + path.suffix) for path in paths]
     here = paths[0]
     try:
-        for here in paths:
+        for here, part in zip(paths, parts, strict=True):
             here.parent.mkdir(parents=True, exist_ok=True)
+            _clear_stale(part)
         writer(parts)
         for part in parts:
             on_disk(part)
@@ -113,7 +130,8 @@ def write_folder(
 ) -> None:
     """Write a folder of files at once.
 
-    writers: file name to what writes it; one that writes nothing leaves its name as it was. known:
+    writers: file name to what writes it; one that writes nothing leaves its name as it was, and the
+    last is of the file by which such a folder is known. known:
     every file name that belongs to such a folder; those of an earlier run are removed, even where
     this run has no writer of that name.
     Raises OutputError; the folder is then as it was before.
@@ -123,6 +141,7 @@ def write_folder(
     made = [] if exists else _make_parents(folder)
     stage = (folder if exists else folder.parent) / _hidden(folder.name)
     try:
+        _clear_stale(stage)
         stage.mkdir()
         for name, writer in writers.items():
             writer(stage / name)
@@ -132,7 +151,7 @@ def write_folder(
         if exists:
             _replace(folder, stage, made_here, tuple(n for n in known if n not in writers))
         else:
-            stage.rename(folder)
+            _appear(stage, folder)
             made = []
     except OSError as error:
         raise _refusal(folder, error) from error
@@ -142,24 +161,55 @@ def write_folder(
             _remove_empty(parent)
 
 
+def _appear(stage: Path, folder: Path) -> None:
+    """Rename a whole folder to its name, unless another run has just done so."""
+    try:
+        stage.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        raise OutputError(
+            f"the output folder {folder} was written by another run meanwhile; it was left as it "
+            "is. Choose another folder, or give --overwrite."
+        ) from error
+
+
+def _clear_stale(part: Path) -> None:
+    """Remove parts of the same output that a program left when it was killed, an hour ago."""
+    name = part.name.rsplit(".", 2)[0] if part.suffix == PART else part.stem.rsplit(".", 2)[0]
+    with suppress(OSError):
+        for path in part.parent.glob(f"{glob.escape(name)}.*{PART}*"):
+            if HIDDEN.search(path.name) and time.time() - path.lstat().st_mtime > STALE_S:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
+
+
 def _replace(folder: Path, stage: Path, names: tuple[str, ...], known: tuple[str, ...]) -> None:
     """Swap the known files of a folder for the staged ones; on failure put the old ones back.
 
-    A file takes the place of the old one in one step and in the order of names, so that whatever
-    interrupts it, each name holds the old file or the new one.
+    A file takes the place of the old one in one step and in the order of names. The last one is
+    that by which such a folder is known: the old one goes first and the new one comes last, so that
+    a folder whose replacement was cut off is known as none, and not as a plan on other files.
     """
     kept = stage / "before"
     kept.mkdir()
     there = {name for name in (*names, *known) if (folder / name).exists()}
     done: list[str] = []
     try:
+        for name in {*names[-1:]} & there:
+            done.append(name)
+            (folder / name).rename(kept / name)
+            on_disk(folder)
         for name in names:
             target = folder / name
             if target.is_file() and (stage / name).is_file():
                 shutil.copy2(target, kept / name)
-            elif name in there:
+            elif target.exists():
                 target.rename(kept / name)
-            done.append(name)
+            if name not in done:
+                done.append(name)
             (stage / name).replace(target)
         for name in sorted(there - set(names)):
             done.append(name)
@@ -220,7 +270,7 @@ def _check_writable(folder: Path) -> None:
 
 
 def _hidden(name: str) -> str:
-    return f".{name}.{secrets.token_hex(4)}.part"
+    return f".{name}.{secrets.token_hex(4)}{PART}"
 
 
 def _refusal(path: Path, error: OSError) -> OutputError:

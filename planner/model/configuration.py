@@ -185,7 +185,7 @@ class Configuration(_Section):
         """Build from nested values; raises ConfigurationError listing every defect."""
         values = dict(values)
         preset = values.get("placement_error_preset", "ct_checked")
-        if preset not in PLACEMENT_ERRORS:
+        if not isinstance(preset, str) or preset not in PLACEMENT_ERRORS:
             hint = _nearest(str(preset), list(PLACEMENT_ERRORS))
             raise ConfigurationError(
                 f"placement_error_preset {preset!r} is not known{hint}; "
@@ -204,7 +204,7 @@ class Configuration(_Section):
     def from_toml(cls, path: Path, **overrides: Any) -> Self:
         """Read a TOML file; overrides (from the command line) win."""
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise ConfigurationError(
                 f"configuration file {path} cannot be read: {error}."

@@ -212,7 +212,7 @@ def read_servers(path: Path | None = None) -> dict[str, Server]:
     """Read the servers of a file (default `servers_file`); raises ConfigurationError."""
     file = servers_file() if path is None else path
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        values = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise ConfigurationError(
             f"no servers are named: {file} does not exist. Write it, with a table "

@@ -7,6 +7,8 @@ grow beyond the size that was judged.
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import stat
 import zipfile
@@ -28,6 +30,8 @@ ENCRYPTED_FLAG = 0x1
 METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 CHUNK_BYTES = 1 << 20
 UNIX = 3
+DRIVE = re.compile(r"[A-Za-z]:")
+"""A member that begins with the letter of a drive leads out of the folder on Windows."""
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -108,7 +112,9 @@ def _check_sizes(archive: Path, members: list[zipfile.ZipInfo], folder: Path) ->
 
 def _is_safe(name: str) -> bool:
     path = PurePosixPath(name.replace("\\", "/"))
-    return bool(name) and not path.is_absolute() and ".." not in path.parts and ":" not in name
+    # On Windows a colon leads to another drive, or into a hidden stream of a file.
+    colon = DRIVE.match(name) or (os.name == "nt" and ":" in name)
+    return bool(name) and not path.is_absolute() and ".." not in path.parts and not colon
 
 
 def _is_special(member: zipfile.ZipInfo) -> bool:

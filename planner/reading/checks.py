@@ -7,6 +7,9 @@ along the axes i, j and the normal of a stack.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 import numpy as np
 
 from planner.geometry.grid import Float
@@ -28,6 +31,10 @@ STEEPEST_TILT_DEG = 35.0
 TILT_TOLERANCE_DEG = 0.6
 # A slice much thinner than the step to the next leaves tissue that no slice shows.
 UNSEEN_FRACTION = 0.75
+# Padding below this is air whatever it means.
+PADDING_IS_AIR_HU = -800.0
+# Times of slices go one way along a scan; of the slices, so many may turn back.
+MOST_TURNS = 0.3
 LOCALIZER_WORDS = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM"})
 PROJECTION_WORDS = frozenset(
     {"MIP", "MINIP", "MAX_IP", "MIN_IP", "PROJECTION IMAGE", "VOLUME_RENDERED", "RENDERED"}
@@ -35,7 +42,7 @@ PROJECTION_WORDS = frozenset(
 ALLOCATED_BITS = frozenset({8, 16, 32})
 # Stored values of 16 bits need an intercept within their own range to become HU.
 LARGEST_RESCALE = 1e6
-HU_TYPES = frozenset({"", "HU"})
+HU_TYPES = frozenset({"", "HU", "HOUNSFIELD", "HOUNSFIELD UNIT", "HOUNSFIELD UNITS"})
 UNSPECIFIED_TYPES = frozenset({"US", "UNSPECIFIED"})
 
 
@@ -134,6 +141,65 @@ def spacing_problems(places: Float, planes: list[SliceHeader]) -> list[str]:
 
 def _place(plane: SliceHeader) -> str:
     return "(" + ", ".join(f"{x:.2f}" for x in plane.position or ()) + ")"
+
+
+def jitter_problem(one: SliceHeader, other: SliceHeader) -> str:
+    """Say by how much the orientations of slices that alternate differ."""
+    cosines = [np.asarray(plane.orientation or (0.0,) * 6) for plane in (one, other)]
+    apart = float(np.abs(cosines[0] - cosines[1]).max())
+    return (
+        f"its slices alternate between orientations whose cosines differ by {apart:.1e}, more than "
+        "rounding makes; the slices of one volume have one orientation: convert the series again"
+    )
+
+
+def time_problems(planes: Sequence[SliceHeader]) -> list[str]:
+    """Refuse slices whose times of acquisition go back and forth; planes must be sorted."""
+    texts = [dict(plane.marks).get("acquisition time", "") for plane in planes]
+    if not all(re.fullmatch(r"\d{6}(\.\d*)?", text) for text in texts):
+        return []
+    steps = np.sign(np.diff([float(text) for text in texts]))
+    turns = int((steps[1:] * steps[:-1] < 0).sum())
+    if turns <= len(planes) * MOST_TURNS:
+        return []
+    return [
+        f"its acquisition times go back and forth {turns} times along its {len(planes)} slices, as "
+        "where two acquisitions were mixed into one series; give one of them"
+    ]
+
+
+def missing_problems(planes: Sequence[SliceHeader]) -> list[str]:
+    """Refuse a multi-frame image of which parts are missing, where its total is stated."""
+    parts: dict[str, set[int]] = {}
+    totals: dict[str, int] = {}
+    for uid, number, total in {plane.concatenation for plane in planes}:
+        if uid:
+            parts.setdefault(uid, set()).add(number)
+            totals[uid] = max(total, totals.get(uid, 0))
+    return [
+        f"it holds {len(parts[uid])} of the {total} files of one image; give all of them"
+        for uid, total in sorted(totals.items())
+        if total > len(parts[uid])
+    ]
+
+
+def missing_notes(planes: Sequence[SliceHeader]) -> list[str]:
+    """Tell of images of a series that its headers speak of and that are not there."""
+    stated = max(plane.numbers[1] for plane in planes)
+    out = []
+    one = len({plane.acquisition for plane in planes}) == 1
+    if one and stated > len(planes):
+        out.append(
+            f"its headers speak of {stated} images in the acquisition and {len(planes)} are here: "
+            "what is missing at its ends is taken for the end of the field of view"
+        )
+    first = min(plane.numbers[0] for plane in planes)
+    if not out and first > 1:
+        out.append(
+            f"its images are numbered from {first} on: where the first {first - 1} are slices of "
+            "this CT, they are missing"
+        )
+    return out
 
 
 def clash_problem(clashes: list[SliceHeader]) -> str:
@@ -244,6 +310,18 @@ def content_problems(planes: list[SliceHeader]) -> list[str]:
     return problems
 
 
+def padded_hu(plane: SliceHeader) -> float:
+    """The HU that the value declared as padding would be, the highest of a range; -inf without."""
+    if plane.padding is None:
+        return -np.inf
+    stated = (
+        [plane.padding] if plane.padding_limit is None else [plane.padding, plane.padding_limit]
+    )
+    half = 1 << (plane.bits_allocated - 1)
+    values = [v - 2 * half if plane.signed and v >= half else v for v in stated]
+    return (plane.slope or 1.0) * max(values) + (plane.intercept or 0.0)
+
+
 def content_notes(planes: list[SliceHeader], step_mm: float) -> list[str]:
     """Say what a reader of the plan should know about the images."""
     notes = []
@@ -259,6 +337,12 @@ def content_notes(planes: list[SliceHeader], step_mm: float) -> list[str]:
         notes.append(
             f"slices of {thickness:.4g} mm lie {step_mm:.4g} mm apart: what is between them was "
             "not imaged"
+        )
+    tissue = max(padded_hu(plane) for plane in planes)
+    if tissue > PADDING_IS_AIR_HU:
+        notes.append(
+            f"the value declared as padding is {tissue:.0f} HU, which tissue has too: only where "
+            "it reaches the border of an image was it taken for padding"
         )
     if not planes[0].frame_of_reference_uid:
         notes.append("the images name no frame of reference")

@@ -19,6 +19,7 @@ import pydicom
 from planner.reading.bounded import BoundedStream, TooLargeError
 from planner.reading.fragments import PixelSize, pixel_fault
 from planner.reading.quiet import quiet_pydicom
+from planner.reading.values import floats, number, number_of, pair, string, text_of, triple, words
 
 CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2.1"
@@ -47,6 +48,16 @@ TAGS = [
     "SliceThickness",
     "GantryDetectorTilt",
     "AcquisitionNumber",
+    "AcquisitionDateTime",
+    "AcquisitionTime",
+    "KVP",
+    "ReconstructionDiameter",
+    "ContrastBolusAgent",
+    "InstanceNumber",
+    "ImagesInAcquisition",
+    "ConcatenationUID",
+    "InConcatenationNumber",
+    "InConcatenationTotalNumber",
     "TemporalPositionIdentifier",
     "TemporalPositionIndex",
     "NominalPercentageOfCardiacPhase",
@@ -82,8 +93,6 @@ CONVERTED = (
 )
 # A whole body at 0.5 mm takes 4000 frames; five times that leaves room for phases of time.
 MOST_FRAMES = 20_000
-# No length, cosine, coefficient or stored value of a CT is larger; squares of it stay finite.
-LARGEST_NUMBER = 1e10
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,9 @@ class SliceHeader:
     position: centre of the first pixel, patient LPS, mm; None where the header has none.
     orientation: direction of a row, then of a column (six cosines, patient LPS).
     spacing_mm: between rows, then between columns, as DICOM orders them.
+    marks: what tells acquisitions and reconstructions of one series apart, name and value.
+    numbers: InstanceNumber, and ImagesInAcquisition; 0 where the header has none.
+    concatenation: UID, number and total of the parts of one multi-frame image; empty where whole.
     temporal: whatever marks a time or cardiac phase or a stack of its own, in one string.
     tilt_deg: the nominal gantry tilt the scanner noted; the geometry is the authority.
     patient_key: digest that tells patients apart, nothing else.
@@ -114,6 +126,9 @@ class SliceHeader:
     patient_position: str
     frame_of_reference_uid: str
     acquisition: str
+    marks: tuple[tuple[str, str], ...]
+    numbers: tuple[int, int]
+    concatenation: tuple[str, int, int]
     temporal: str
     rows: int
     columns: int
@@ -182,11 +197,11 @@ def read_headers(path: Path) -> tuple[SliceHeader, ...]:
 
 
 def _planes(path: Path, dataset: Any, syntax: str, fault: str) -> tuple[SliceHeader, ...]:
-    sop_class = _text(dataset, "SOPClassUID")
-    stated = _text(dataset.file_meta, "MediaStorageSOPClassUID")
+    sop_class = text_of(dataset, "SOPClassUID")
+    stated = text_of(dataset.file_meta, "MediaStorageSOPClassUID")
     if DICOMDIR_STORAGE in (sop_class, stated):
         return ()
-    if not sop_class and not _text(dataset, "Modality"):
+    if not sop_class and not text_of(dataset, "Modality"):
         if _is_part10(dataset):
             raise UnreadableDicomError("the header breaks off before it says what the file is")
         return ()
@@ -221,7 +236,7 @@ def _frames(dataset: Any) -> int:
     value = dataset.get("NumberOfFrames")
     if value in (None, ""):
         return 1
-    frames = _one(value)
+    frames = number(value)
     if frames is None or frames != int(frames) or not 0 <= frames <= MOST_FRAMES:
         raise UnreadableDicomError(f"NumberOfFrames is no whole number from 0 to {MOST_FRAMES}")
     return int(frames) or 1
@@ -232,47 +247,54 @@ def _record(
 ) -> SliceHeader:
     find = _finder(dataset, frame)
     image_type = find("ImageType", "CTImageFrameTypeSequence", "FrameType")
-    bits = int(_number(dataset, "BitsAllocated") or 16)
-    stored = int(_number(dataset, "BitsStored") or bits)
+    bits = int(number_of(dataset, "BitsAllocated") or 16)
+    stored = int(number_of(dataset, "BitsStored") or bits)
     return SliceHeader(
         path=path,
         frame=frame,
         frames=frames,
-        sop_class=_text(dataset, "SOPClassUID"),
-        sop_uid=_text(dataset, "SOPInstanceUID"),
-        study_uid=_text(dataset, "StudyInstanceUID"),
-        series_uid=_text(dataset, "SeriesInstanceUID"),
-        modality=_text(dataset, "Modality"),
-        description=_text(dataset, "SeriesDescription"),
-        image_type=_words(image_type),
-        kernel="/".join(_words(find("ConvolutionKernel", "CTReconstructionSequence"))),
-        patient_position=_text(dataset, "PatientPosition"),
-        frame_of_reference_uid=_text(dataset, "FrameOfReferenceUID"),
-        acquisition=_string(
+        sop_class=text_of(dataset, "SOPClassUID"),
+        sop_uid=text_of(dataset, "SOPInstanceUID"),
+        study_uid=text_of(dataset, "StudyInstanceUID"),
+        series_uid=text_of(dataset, "SeriesInstanceUID"),
+        modality=text_of(dataset, "Modality"),
+        description=text_of(dataset, "SeriesDescription"),
+        image_type=words(image_type),
+        kernel="/".join(words(find("ConvolutionKernel", "CTReconstructionSequence"))),
+        patient_position=text_of(dataset, "PatientPosition"),
+        frame_of_reference_uid=text_of(dataset, "FrameOfReferenceUID"),
+        acquisition=string(
             find("AcquisitionNumber", "FrameContentSequence", "FrameAcquisitionNumber")
         ),
+        marks=_marks(find),
+        numbers=(_count(dataset, "InstanceNumber"), _count(dataset, "ImagesInAcquisition")),
+        concatenation=(
+            text_of(dataset, "ConcatenationUID"),
+            _count(dataset, "InConcatenationNumber"),
+            _count(dataset, "InConcatenationTotalNumber"),
+        ),
         temporal=_temporal(find),
-        rows=int(_number(dataset, "Rows") or 0),
-        columns=int(_number(dataset, "Columns") or 0),
-        spacing_mm=_pair(find("PixelSpacing", "PixelMeasuresSequence")),
-        thickness_mm=(_floats(find("SliceThickness", "PixelMeasuresSequence"), 1) or (0.0,))[0],
-        position=_triple(find("ImagePositionPatient", "PlanePositionSequence")),
-        orientation=_floats(find("ImageOrientationPatient", "PlaneOrientationSequence"), 6),
-        slope=_one(find("RescaleSlope", "PixelValueTransformationSequence")),
-        intercept=_one(find("RescaleIntercept", "PixelValueTransformationSequence")),
-        rescale_type=_string(find("RescaleType", "PixelValueTransformationSequence")).upper(),
+        rows=int(number_of(dataset, "Rows") or 0),
+        columns=int(number_of(dataset, "Columns") or 0),
+        spacing_mm=pair(find("PixelSpacing", "PixelMeasuresSequence")),
+        thickness_mm=(floats(find("SliceThickness", "PixelMeasuresSequence"), 1) or (0.0,))[0],
+        position=triple(find("ImagePositionPatient", "PlanePositionSequence")),
+        orientation=floats(find("ImageOrientationPatient", "PlaneOrientationSequence"), 6),
+        slope=number(find("RescaleSlope", "PixelValueTransformationSequence")),
+        intercept=number(find("RescaleIntercept", "PixelValueTransformationSequence")),
+        rescale_type=string(find("RescaleType", "PixelValueTransformationSequence")).upper(),
         lookup_table=bool(dataset.get("ModalityLUTSequence")),
-        samples=int(_number(dataset, "SamplesPerPixel") or 1),
+        samples=int(number_of(dataset, "SamplesPerPixel") or 1),
         bits_allocated=bits,
         bits_stored=stored,
-        high_bit=int(_one(dataset.get("HighBit")) or stored - 1),
-        signed=bool(_number(dataset, "PixelRepresentation") or 0),
+        high_bit=int(number(dataset.get("HighBit")) or stored - 1),
+        signed=bool(number_of(dataset, "PixelRepresentation") or 0),
         padding=_padding(dataset, "PixelPaddingValue"),
         padding_limit=_padding(dataset, "PixelPaddingRangeLimit"),
         overlay_in_pixels=_overlay_in_pixels(dataset),
-        lossy=_text(dataset, "LossyImageCompression") == "01",
+        lossy=text_of(dataset, "LossyImageCompression") == "01",
         transfer_syntax=syntax,
-        tilt_deg=_one(find("GantryDetectorTilt", "CTAcquisitionDetailsSequence")) or 0.0,
+        tilt_deg=number(find("GantryDetectorTilt", "CTAcquisitionDetailsSequence")) or 0.0,
         patient_key=_patient_key(dataset),
         fault=fault,
     )
@@ -315,11 +337,29 @@ def _temporal(find: Finder) -> str:
         ),
         ("stack", find("StackID", "FrameContentSequence")),
     )
-    return ", ".join(f"{name} {_string(value)}" for name, value in parts if _string(value))
+    return ", ".join(f"{name} {string(value)}" for name, value in parts if string(value))
+
+
+def _marks(find: Finder) -> tuple[tuple[str, str], ...]:
+    parts = (
+        ("acquisition time", find("FrameAcquisitionDateTime", "FrameContentSequence")),
+        ("acquisition time", find("AcquisitionDateTime")),
+        ("acquisition time", find("AcquisitionTime")),
+        ("slice thickness", find("SliceThickness", "PixelMeasuresSequence")),
+        ("tube voltage", find("KVP", "CTXRayDetailsSequence")),
+        ("diameter", find("ReconstructionDiameter", "CTReconstructionSequence")),
+        ("contrast agent", find("ContrastBolusAgent")),
+    )
+    return tuple((name, string(value)) for name, value in parts)
+
+
+def _count(dataset: Any, keyword: str) -> int:
+    value = number_of(dataset, keyword)
+    return 0 if value is None else int(value)
 
 
 def _patient_key(dataset: Any) -> str:
-    identity = _text(dataset, "PatientID") or _text(dataset, "PatientName")
+    identity = text_of(dataset, "PatientID") or text_of(dataset, "PatientName")
     return hashlib.sha256(identity.encode()).hexdigest()[:16] if identity else ""
 
 
@@ -329,57 +369,5 @@ def _overlay_in_pixels(dataset: Any) -> bool:
 
 
 def _padding(dataset: Any, keyword: str) -> int | None:
-    value = _one(dataset.get(keyword))
+    value = number(dataset.get(keyword))
     return None if value is None else int(value)
-
-
-def _text(dataset: Any, keyword: str) -> str:
-    return _string(dataset.get(keyword))
-
-
-def _string(value: Any) -> str:
-    return "" if value is None else str(value).strip("\0 ")
-
-
-def _words(value: Any) -> tuple[str, ...]:
-    if value is None or value == "":
-        return ()
-    if isinstance(value, str):
-        return (_string(value),)
-    try:
-        return tuple(_string(v) for v in value)
-    except TypeError:
-        return (_string(value),)
-
-
-def _number(dataset: Any, keyword: str) -> float | None:
-    return _one(dataset.get(keyword))
-
-
-def _one(value: Any) -> float | None:
-    found = _floats(value, 1)
-    return None if found is None else found[0]
-
-
-def _pair(value: Any) -> tuple[float, float] | None:
-    found = _floats(value, 2)
-    return None if found is None else (found[0], found[1])
-
-
-def _triple(value: Any) -> tuple[float, float, float] | None:
-    found = _floats(value, 3)
-    return None if found is None else (found[0], found[1], found[2])
-
-
-def _floats(value: Any, count: int) -> tuple[float, ...] | None:
-    """Take exactly `count` numbers within LARGEST_NUMBER; None for anything else."""
-    if value is None:
-        return None
-    try:
-        parts = [value] if count == 1 and not isinstance(value, (list, tuple)) else list(value)
-        numbers = tuple(float(v) for v in parts)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    # Neither NaN nor infinity is at most the largest number.
-    fit = len(numbers) == count and all(abs(n) <= LARGEST_NUMBER for n in numbers)
-    return numbers if fit else None

@@ -1,6 +1,8 @@
 """Stored pixels to Hounsfield units, one plane at a time, into one array.
 
-Rules: a stored value that the header declares as padding becomes -1024 HU; every other one is
+Rules: a stored value that the header declares as padding becomes -1024 HU, one that would be tissue
+only where it hangs together with the border of the image, for it stands in the body as well; every
+other one is
 slope x stored + intercept of its own plane, rounded to the nearest whole HU and clipped to int16
 from -1024 up: nothing in a body is below air, and metal keeps its value up to 32767. Bits above
 HighBit are no part of a value; where they are set without an overlay being declared there, the
@@ -19,8 +21,10 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.pixels import iter_pixels, pixel_array
+from scipy import ndimage
 
 from planner.errors import UnsuitableCtError
+from planner.reading.checks import PADDING_IS_AIR_HU, padded_hu
 from planner.reading.headers import DEFLATED, SliceHeader
 from planner.reading.quiet import quiet_pydicom
 from planner.reading.stacks import Stack
@@ -136,8 +140,17 @@ def to_hu(stored: NDArray[Any], plane: SliceHeader) -> Plane:
     out = np.clip(hu, LOWEST_HU, HIGHEST_HU).astype(np.int16)
     outside = _padded(stored, plane)
     if outside is not None:
+        if padded_hu(plane) > PADDING_IS_AIR_HU:
+            outside &= _joined_to_border(outside)
         out[outside] = LOWEST_HU
     return out
+
+
+def _joined_to_border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pixels of a mask that hang together with its image's border."""
+    parts, _ = ndimage.label(mask)
+    edge = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
+    return np.isin(parts, edge[edge > 0])
 
 
 def _padded(stored: NDArray[Any], plane: SliceHeader) -> NDArray[np.bool_] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from planner.errors import UnsuitableCtError
 from planner.model.volume import CtSource, Volume
@@ -36,7 +37,7 @@ class Findings:
 def find_stacks(source: Source, progress: Progress | None = None) -> Findings:
     """Read the headers of all DICOM files and build their stacks."""
     headers: list[SliceHeader] = []
-    unreadable: list[str] = []
+    unreadable = [f"{path.name} ({_why_lost(path)})" for path in source.lost]
     without_image = 0
     for number, path in enumerate(source.dicom, 1):
         try:
@@ -55,6 +56,13 @@ def find_stacks(source: Source, progress: Progress | None = None) -> Findings:
         if progress is not None:
             progress("reading headers", number / len(source.dicom))
     return Findings(build_stacks(headers, same_pixels), tuple(unreadable), without_image)
+
+
+def _why_lost(path: Path) -> str:
+    """Why a file that is named like a slice is none."""
+    if path.stat().st_size == 0:
+        return "named like a slice, and empty"
+    return "named like a slice, and no DICOM file: damaged or packed"
 
 
 def read_series(source: Source, series: str | None, progress: Progress | None) -> Volume:
@@ -98,7 +106,8 @@ def refuse_unreadable(source: Source, findings: Findings) -> None:
     """Refuse a source with DICOM files that do not parse: each may be a slice of the CT."""
     if findings.unreadable:
         raise UnsuitableCtError(
-            f"{len(findings.unreadable)} of {len(source.dicom)} DICOM files in {source.given} "
+            f"{len(findings.unreadable)} of {len(source.dicom) + len(source.lost)} DICOM files in "
+            f"{source.given} "
             f"cannot be read and may be slices of the CT, such as {findings.unreadable[0]}; copy "
             "them again, or take them away if they belong to something else"
         )

@@ -1,6 +1,7 @@
 """Find the files behind what the user named: a folder, one file, or a .zip.
 
-Nothing is decided by a file's name except the format of a single volume. Archives are unpacked into
+Nothing is decided by a file's name except the format of a single volume, and that a file which
+holds no image may have been a slice. Archives are unpacked into
 a temporary folder that is removed whatever happens. In a folder, a link to a file is read as that
 file, wherever it lies: data sets under version control are made of such links, and the folder is
 the user's own. Links to folders are not followed, which also ends every loop, and links to nothing
@@ -10,7 +11,8 @@ and what is no file cannot be read; all of these are told of.
 from __future__ import annotations
 
 import os
-import tempfile
+import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from pathlib import Path
 from planner.errors import UnsuitableCtError
 from planner.reading.archive import DEEPEST_MEMBER, MOST_MEMBERS, unpack
 from planner.reading.headers import looks_like_dicom
+from planner.scratch import scratch_folder
 
 IMAGE_SUFFIXES = {
     ".nii": "nifti",
@@ -28,6 +31,9 @@ IMAGE_SUFFIXES = {
     ".mha": "mha",
     ".mhd": "mha",
 }
+DIGITS, PACKED = re.compile(r"\d+"), re.compile(r"\.(gz|bz2|xz|zip|part|tmp)$", re.IGNORECASE)
+ALIKE = 3
+"""So many DICOM files have one pattern of names before another file of that pattern was one."""
 ZIP_MAGIC = b"PK\x03\x04"
 # As many files as an archive may hold; folders nest patient, study, series and image.
 MOST_FILES = MOST_MEMBERS
@@ -40,6 +46,7 @@ class Source:
 
     image: one volume file, or None; image_name: what messages call it.
     dicom: files that look like DICOM, sorted. others: how many further files were seen.
+    lost: files named like those that hold no DICOM: empty, overwritten with zeros, or packed.
     notes: what was passed over and may belong to the CT.
     """
 
@@ -48,6 +55,7 @@ class Source:
     dicom: tuple[Path, ...]
     others: int
     image_name: str = ""
+    lost: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -64,9 +72,9 @@ def opened(path: Path) -> Iterator[Source]:
                 "or a .nii.gz, .nrrd or .mha volume"
             )
         if path.is_file() and _is_zip(path):
-            with tempfile.TemporaryDirectory(prefix="planner-") as folder:
-                unpack(path, Path(folder))
-                yield _search(path, Path(folder))
+            with scratch_folder() as folder:
+                unpack(path, folder)
+                yield _search(path, folder)
         elif path.is_file():
             yield _single(path)
         elif path.is_dir():
@@ -111,7 +119,7 @@ def _single(path: Path) -> Source:
 def _search(given: Path, folder: Path) -> Source:
     dicom: list[Path] = []
     images: list[Path] = []
-    others = 0
+    others: list[Path] = []
     passed: list[Path] = []
     for path in _walk(given, folder, passed):
         if image_kind(path):
@@ -119,17 +127,30 @@ def _search(given: Path, folder: Path) -> Source:
         elif looks_like_dicom(path):
             dicom.append(path)
         else:
-            others += 1
+            others.append(path)
     notes = _notes(passed)
     if not dicom and len(images) == 1:
-        return Source(given, images[0], (), others, f"{given}: {images[0].name}", notes)
+        name = f"{given}: {images[0].name}"
+        return Source(given, images[0], (), len(others), name, notes=notes)
     if not dicom and images:
         raise UnsuitableCtError(
             f"{given} holds no DICOM but {len(images)} volume files; name the one that is the CT"
         )
     if not dicom:
-        raise UnsuitableCtError("; ".join((_nothing(given, others), *notes)))
-    return Source(given, None, tuple(dicom), others + len(images), notes=notes)
+        raise UnsuitableCtError("; ".join((_nothing(given, len(others)), *notes)))
+    count = len(others) + len(images)
+    return Source(given, None, tuple(dicom), count, lost=_lost(dicom, others), notes=notes)
+
+
+def _lost(dicom: list[Path], others: list[Path]) -> tuple[Path, ...]:
+    """The other files that are named like several DICOM files beside them, digits apart."""
+    names = Counter((path.parent, DIGITS.sub("#", path.name)) for path in dicom)
+    return tuple(
+        path
+        for path in others
+        for plain in (PACKED.sub("", path.name),)
+        if names[path.parent, DIGITS.sub("#", plain)] >= ALIKE and DIGITS.search(plain)
+    )
 
 
 def _walk(given: Path, folder: Path, passed: list[Path]) -> Iterator[Path]:
@@ -137,7 +158,8 @@ def _walk(given: Path, folder: Path, passed: list[Path]) -> Iterator[Path]:
     top, seen = len(folder.parts), 0
     for parent, folders, names in os.walk(folder, onerror=_raise):
         here = Path(parent)
-        folders.sort()
+        # What macOS packs beside every file are its attributes, in the same name.
+        folders[:] = sorted(name for name in folders if name != "__MACOSX")
         passed += [here / name for name in folders if (here / name).is_symlink()]
         seen += len(folders) + len(names)
         if seen > MOST_FILES or len(here.parts) - top > DEEPEST_FOLDER:
@@ -145,7 +167,7 @@ def _walk(given: Path, folder: Path, passed: list[Path]) -> Iterator[Path]:
                 f"{given} holds more than {MOST_FILES} files and folders, or nests them more than "
                 f"{DEEPEST_FOLDER} deep; give the folder of one examination"
             )
-        for name in sorted(names):
+        for name in sorted(name for name in names if not name.startswith("._")):
             path = here / name
             if path.is_file():
                 yield path

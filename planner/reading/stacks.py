@@ -6,7 +6,9 @@ the normal (row direction x column direction), so that k grows along the normal 
 right-handed; file names and instance numbers decide nothing. The rules:
 
 - one image that came twice (same SOP instance, position and pixels) is used once, and said;
-- planes that still share a position are split by acquisition number where that separates them;
+- planes that still share a position, or that alternate along the normal, are split by acquisition
+  number, time, thickness, tube voltage, diameter or contrast agent where one of these separates
+  them: two acquisitions are never zipped into one volume;
 - planes that share position and pixels are used once, and said; other pixels: a problem;
 - a missing plane, uneven spacing, a stack that bends: a problem;
 - slices displaced within their plane in proportion to their position (gantry tilt): a note, the
@@ -18,6 +20,7 @@ Positions are patient LPS, mm.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -28,8 +31,8 @@ from planner.geometry.grid import Float, Grid
 from planner.reading import checks, limits
 from planner.reading.headers import SliceHeader
 
-# Scanners write cosines with five digits or more; 1e-4 turns a 500 mm field by 0.05 mm.
-ORIENTATION_TOLERANCE = 1e-4
+# Rounding of cosines from slice to slice; 5e-4 turns a 500 mm field by 0.12 mm at its edges.
+ORIENTATION_TOLERANCE = 5e-4
 PIXEL_SPACING_TOLERANCE_MM = 1e-4
 
 SamePixels = Callable[[SliceHeader, SliceHeader], bool]
@@ -130,8 +133,11 @@ def _stacks_of(uid: str, planes: list[SliceHeader], same_pixels: SamePixels) -> 
     planes, copies = _drop_copies(planes, same_pixels)
     groups: list[tuple[str, list[SliceHeader]]] = []
     for plain in _partition(planes, _same_lattice):
-        for group in _partition(plain, lambda a, b: a.temporal == b.temporal):
+        times = _partition(plain, lambda a, b: a.temporal == b.temporal)
+        # Some writers give every frame a stack of its own: that is no time.
+        for group in times if len(times) < len(plain) else [plain]:
             groups += _split_acquisitions(group)
+    zipped = _orientation_problem(groups)
     by_time = len(groups) > len(_partition(planes, _same_lattice))
     groups.sort(key=lambda g: _group_order(g[1]))
     stacks = []
@@ -141,15 +147,18 @@ def _stacks_of(uid: str, planes: list[SliceHeader], same_pixels: SamePixels) -> 
         stack = _check(label, group, same_pixels)
         stacks.append(replace(stack, split_by=split_by or temporal))
     # A file that breaks off may have lost the very tags that put it into one stack or another.
-    faults = checks.fault_problem(planes)
+    faults = [*checks.fault_problem(planes), *checks.missing_problems(planes), *zipped]
     stacks = [replace(s, problems=(*faults, *s.problems)) for s in stacks]
     notes = []
     if copies:
         notes.append(f"{copies} images of this series came twice, identical; each is used once")
     company = ""
     if len(groups) > 1:
-        company = f"its series holds {len(groups)} stacks that differ in {_differences(planes)}"
+        what = _differences(planes, [name for name, _ in groups])
+        company = f"its series holds {len(groups)} stacks that differ in {what}"
         notes.append(company)
+    if len(groups) == 1:
+        notes += checks.missing_notes(planes)
     stacks = [replace(s, company=company, notes=(*notes, *s.notes)) for s in stacks]
     return [replace(s, rivals=_rivals(s, stacks)) for s in stacks]
 
@@ -202,12 +211,13 @@ def _unlike(a: SliceHeader, b: SliceHeader) -> list[str]:
     ]
 
 
-def _differences(planes: list[SliceHeader]) -> str:
+def _differences(planes: list[SliceHeader], splits: Sequence[str]) -> str:
     words: list[str] = []
     for plane in planes[1:]:
         words += [w for w in _unlike(planes[0], plane) if w not in words]
     if len({p.temporal for p in planes}) > 1:
         words.append("temporal position")
+    words += sorted({re.sub(r" \S+( of \d+)?$", "", name) for name in splits if name})
     return ", ".join(words) or "acquisition"
 
 
@@ -235,14 +245,45 @@ def _drop_copies(
 
 
 def _split_acquisitions(planes: list[SliceHeader]) -> list[tuple[str, list[SliceHeader]]]:
-    """Separate planes at the same positions by acquisition number, where that resolves them."""
-    if not _has_doubles(planes):
-        return [("", planes)]
-    parts = _partition(planes, lambda a, b: a.acquisition == b.acquisition)
-    # An axial scan numbers every rotation: parts that small are no volumes of their own.
-    if len(parts) > 1 and all(len(p) > 1 and not _has_doubles(p) for p in parts):
-        return [(f"acquisition {p[0].acquisition}", p) for p in parts]
+    """Separate planes that share positions or alternate, by what marks an acquisition."""
+    marks = [("acquisition", [plane.acquisition for plane in planes])]
+    for number, (name, _) in enumerate(planes[0].marks):
+        marks.append((name, [plane.marks[number][1] for plane in planes]))
+    doubles = _has_doubles(planes)
+    for name, values in marks:
+        parts = [
+            [plane for plane, value in zip(planes, values, strict=True) if value == each]
+            for each in sorted(set(values))
+        ]
+        # An axial scan numbers every rotation: parts that small are no volumes of their own.
+        resolved = len(parts) > 1 and all(len(p) > 1 and not _has_doubles(p) for p in parts)
+        if resolved and (doubles or _alternate(parts)):
+            named = name == "acquisition"
+            return [
+                (f"{name} {part[0].acquisition if named else f'{n} of {len(parts)}'}", part)
+                for n, part in enumerate(parts, start=1)
+            ]
     return [("", planes)]
+
+
+def _alternate(parts: Sequence[Sequence[SliceHeader]]) -> bool:
+    """Whether the planes of several parts lie between one another along the normal."""
+    places = sorted(
+        (place, n)
+        for n, part in enumerate(parts)
+        for plane in part
+        if (place := _position_mm(plane)) is not None
+    )
+    return 1 + sum(a[1] != b[1] for a, b in pairwise(places)) > len(parts)
+
+
+def _orientation_problem(groups: Sequence[tuple[str, list[SliceHeader]]]) -> list[str]:
+    """Planes that alternate and differ in orientation alone belong together, and cannot."""
+    for number, (_, one) in enumerate(groups):
+        for _, other in groups[number + 1 :]:
+            if _unlike(one[0], other[0]) == ["orientation"] and _alternate((one, other)):
+                return [checks.jitter_problem(one[0], other[0])]
+    return []
 
 
 def _has_doubles(planes: list[SliceHeader]) -> bool:
@@ -285,6 +326,7 @@ def _check(label: str, planes: list[SliceHeader], same_pixels: SamePixels) -> St
     row_spacing, column_spacing = ordered[0].spacing_mm or (0.0, 0.0)
     step = _step(places[:, 2], ordered[0])
     spacing = np.array([column_spacing, row_spacing, step])
+    problems += checks.time_problems(ordered)
     problems += [] if doubles else checks.spacing_problems(places[:, 2], ordered)
     offsets = places[:, :2] - places[0, :2]
     tilt, tilt_problems, tilt_notes = checks.tilt_of(places, ordered)

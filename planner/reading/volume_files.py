@@ -91,6 +91,8 @@ def _check_size(shape: list[int], item: int) -> int:
 def _check_nifti(path: Path) -> None:
     with path.open("rb") as raw:
         packed = raw.read(2) == GZIP_MAGIC
+        if packed and not path.name.lower().endswith(".gz"):
+            raise _FaultError("is compressed with gzip; rename it to end in .nii.gz")
         raw.seek(0)
         head = gzip.GzipFile(fileobj=raw).read(540) if packed else raw.read(540)
     little = next((o for o in "<>" if struct.unpack(o + "i", head[:4])[0] in NIFTI_SIZES), "")

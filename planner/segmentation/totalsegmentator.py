@@ -20,7 +20,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,6 +37,7 @@ from planner.errors import (
     UntrustedAnatomyError,
 )
 from planner.model.volume import Volume
+from planner.scratch import scratch_folder
 
 Progress = Callable[[str, float], None]
 
@@ -110,8 +110,7 @@ class TotalSegmentator:
         Raises UntrustedAnatomyError where the program fails, takes too long or leaves out a mask,
         and UnsuitableCtError where it found no sacrum.
         """
-        with tempfile.TemporaryDirectory(prefix="planner-", ignore_cleanup_errors=True) as name:
-            folder = Path(name)
+        with scratch_folder() as folder:
             masks = folder / "masks"
             _prepare(folder, volume)
             command = self.command(folder / "ct.nii", masks)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ pytest.importorskip("pyigtl")
 
 from planner.cli import app
 from planner.errors import ConfigurationError
-from planner.exchange import Handover
+from planner.exchange import Handover, serving
 from planner.exchange.file_names import title
 from planner.exchange.serving import HEADER, MOST_CLIENTS, packed, parse_address
 from planner.exchange.surfaces import path_start
@@ -191,11 +192,26 @@ def test_only_so_many_are_served_at_once(dicom_plan: tuple[Path, Path], sent: by
             clients.append(socket.create_connection(("127.0.0.1", server.port), timeout=60))
             assert _read(clients[-1], 10) == sent[:10]
         with socket.create_connection(("127.0.0.1", server.port), timeout=60) as late:
-            assert late.recv(1) == b""
+            told = b"".join(iter(lambda: late.recv(4096), b""))
+            assert b"8 programs are connected already" in told and len(told) < 500
     finally:
         for client in clients:
             client.close()
         assert server.end()[0] == 0
+
+
+def test_a_client_that_asks_for_nothing_gives_its_place_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(serving, "IDLE_S", 0.3)
+    server = serving._Server(("127.0.0.1", 0), serving._Client)
+    server.messages = [b"plan"]
+    with server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        for _ in range(MOST_CLIENTS + 1):
+            with socket.create_connection(server.server_address, timeout=60) as silent:
+                assert b"".join(iter(lambda c=silent: c.recv(64), b"")) == b"plan"
+        server.shutdown()
 
 
 def test_a_rejected_path_is_not_sent(dicom_plan: tuple[Path, Path], tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -173,3 +174,81 @@ def test_files_that_belong_together_appear_together(old: Path) -> None:
     write_files((page, printed), both)
     assert page.read_text(encoding="utf-8") == printed.read_text(encoding="utf-8") == "new"
     assert [path.name for path in old.glob(".*")] == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the kill is done in a fork")
+def test_a_kill_never_leaves_a_plan_on_other_files(old: Path) -> None:
+    names = ("overview.png", "report.html", "plan.json")
+    seen = set()
+    for step in range(1, 12):
+        for name in names:
+            (old / name).write_text(f"old {name}", encoding="utf-8")
+        child = os.fork()
+        if child == 0:
+            _die_at(step)
+            write_folder(old, {n: put(f"new {n}") for n in names}, KNOWN, overwrite=True)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        texts = {n: (old / n).read_text(encoding="utf-8")[:3] for n in names if (old / n).exists()}
+        assert "plan.json" not in texts or len(set(texts.values())) == 1, (step, texts)
+        assert (old / "notes.txt").read_text(encoding="utf-8") == "old notes.txt"
+        seen.add((os.waitstatus_to_exitcode(status), "plan.json" in texts))
+    assert seen == {(9, True), (9, False), (0, True)}
+
+
+def _die_at(step: int) -> None:
+    """Have this process end, as by a kill, before its step-th renaming."""
+    left = [step]
+
+    def counted(way):
+        def move(path: Path, target: Path) -> Path:
+            left[0] -= 1
+            if left[0] == 0:
+                os._exit(9)
+            return way(path, target)
+
+        return move
+
+    for name in ("replace", "rename"):
+        setattr(Path, name, counted(getattr(Path, name)))
+
+
+def test_what_a_kill_left_goes_with_the_next_run(tmp_path: Path) -> None:
+    folder, file = tmp_path / "plan", tmp_path / "a.seg.nrrd"
+    stale = [tmp_path / ".plan.0123abcd.part", tmp_path / ".a.seg.0123abcd.part.nrrd"]
+    fresh, other = tmp_path / ".plan.89abcdef.part", tmp_path / ".plan.mine.part"
+    for path in (stale[0], fresh, other):
+        path.mkdir()
+    stale[1].write_text("half", encoding="utf-8")
+    for path in (*stale, other):
+        os.utime(path, (1e9, 1e9))
+    write_folder(folder, {"plan.json": put("new")}, KNOWN)
+    write_file(file, put("new"))
+    assert not any(path.exists() for path in stale)
+    assert fresh.is_dir() and other.is_dir()
+
+
+def test_a_folder_that_another_run_wrote_meanwhile_is_left(tmp_path: Path) -> None:
+    folder = tmp_path / "plan"
+
+    def slow(path: Path) -> None:
+        path.write_text("mine", encoding="utf-8")
+        folder.mkdir()
+        (folder / "plan.json").write_text("theirs", encoding="utf-8")
+
+    with pytest.raises(OutputError, match="written by another run meanwhile"):
+        write_folder(folder, {"plan.json": slow}, KNOWN)
+    assert listing(tmp_path) == {"plan/plan.json": "theirs"}
+
+
+def test_nothing_is_written_among_the_images(tmp_path: Path) -> None:
+    ct = tmp_path / "ct"
+    (ct / "deep").mkdir(parents=True)
+    for output in (
+        ct / "a.seg.nrrd",
+        ct / "deep" / "a.seg.nrrd",
+        tmp_path / "ct" / ".." / "ct" / "x",
+    ):
+        with pytest.raises(OutputError, match="never written among the images"):
+            check_file(output, overwrite=True, reserved=ct)
+    check_file(tmp_path / "a.seg.nrrd", overwrite=False, reserved=ct)

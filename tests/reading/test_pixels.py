@@ -164,6 +164,23 @@ def header(tmp_path, edit=None):
     return read_headers(tmp_path / "IM0000")[0]
 
 
+def test_padding_that_is_tissue_ends_at_the_body(tmp_path):
+    series = Series()
+    hu = series.hu()
+    hu[10:14, 6:9] = 0  # water within the body
+    hu[:1] = hu[:, :1] = 0  # and what was not reconstructed, beside it
+
+    def pad(ds, k):
+        ds.PixelRepresentation, ds.RescaleSlope, ds.RescaleIntercept = 1, 1, 0
+        set_pixels(ds, hu[:, :, k].T, signed=True)
+        ds.add_new("PixelPaddingValue", "SS", 0)
+
+    volume = read_ct(write(tmp_path, series, pad))
+    assert (volume.values[10:14, 6:9] == 0).all()
+    assert (volume.values[:1] == -1024).all() and (volume.values[:, :1] == -1024).all()
+    assert any("declared as padding is 0 HU" in text for text in volume.warnings)
+
+
 def test_padding_range_is_inclusive(tmp_path):
     def pad(ds, k):
         ds.PixelPaddingValue, ds.PixelPaddingRangeLimit = 0, 10

@@ -127,6 +127,62 @@ def test_4d_is_refused_until_one_time_is_named(tmp_path, keyword):
     assert not any(r.chosen for r in inspect_ct(tmp_path))
 
 
+MARKS = {
+    "AcquisitionNumber": (2, 3),
+    "AcquisitionTime": ("101500.1", "101533.9"),
+    "SliceThickness": (1.25, 2.5),
+    "KVP": (100, 140),
+    "ReconstructionDiameter": (350, 400),
+    "ContrastBolusAgent": ("", "Iohexol"),
+}
+
+
+@pytest.mark.parametrize("keyword", MARKS)
+def test_two_acquisitions_that_alternate_are_not_zipped(tmp_path, keyword):
+    first = Series()
+    second = Series(uid=first.uid, seed=1, origin=(-31.0, -142.5, 87.25 + 1.25))
+    for n, series in enumerate((first, second)):
+
+        def mark(ds, k, n=n):
+            setattr(ds, keyword, MARKS[keyword][n])
+            ds.SOPInstanceUID = f"1.2.{n}.{k}"
+
+        write(tmp_path / str(n), series, mark)
+    text = refusal(tmp_path)
+    assert "same place more than once" in text
+    assert f"--series {first.uid}#1 or --series {first.uid}#2" in text
+    for n, series in enumerate((first, second), start=1):
+        volume = read_ct(tmp_path, series=f"{first.uid}#{n}")
+        np.testing.assert_array_equal(volume.values, series.hu())
+    assert keyword not in "".join(volume.source.choice)
+
+
+def test_times_that_go_back_and_forth_are_refused(tmp_path):
+    def time(ds, k):
+        ds.AcquisitionTime = f"10{15 + 10 * (k % 2)}{k:02d}"
+
+    text = refusal(write(tmp_path, Series(), time))
+    assert "acquisition times go back and forth" in text
+    plain = write(
+        tmp_path / "b", Series(), lambda ds, k: setattr(ds, "AcquisitionTime", f"1015{k:02d}")
+    )
+    assert read_ct(plain).values.shape[2] == 26
+
+
+@pytest.mark.parametrize(("jitter", "right"), [(2e-4, True), (1.5e-3, False)])
+def test_orientations_that_alternate_are_rounding_or_refused(tmp_path, jitter, right):
+    def turn(ds, k):
+        ds.ImageOrientationPatient = [1, jitter * (k % 2), 0, -jitter * (k % 2), 1, 0]
+
+    folder = write(tmp_path, Series(), turn)
+    if right:
+        volume = read_ct(folder)
+        assert volume.values.shape[2] == 26 and "orientation" not in "".join(volume.warnings)
+    else:
+        text = refusal(folder)
+        assert "alternate between orientations whose cosines differ by 1.5e-03" in text
+
+
 def test_slices_numbered_as_acquisitions_stay_together(tmp_path):
     """A sequential scan numbers every rotation as an acquisition."""
 

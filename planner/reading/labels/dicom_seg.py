@@ -1,7 +1,7 @@
 """DICOM segmentations: binary, fractional and label maps, of any writer.
 
-A segment is told apart by its label, and where the label says nothing by its codes: SNOMED's
-sacrum, S1 and L5, and a hip with its side. A code that contradicts the label is refused. Frames are
+A segment is told apart by its label, and where the label says nothing by its codes. A code that
+contradicts the label is refused. Frames are
 placed by their own plane positions (`planes`); highdicom opens the file and decodes the frames.
 """
 
@@ -18,8 +18,9 @@ from pydicom.sr.coding import Code
 
 from planner.errors import UnsuitableCtError
 from planner.model.anatomy import LABELS
+from planner.reading.labels.codes import Coded, code_of
 from planner.reading.labels.label_map import LabelMap, label_map
-from planner.reading.labels.names import NAMES, Painter, plain, segment_of
+from planner.reading.labels.names import NAMES, Named, Painter, left_out
 from planner.reading.labels.planes import Planes, place_frames
 from planner.reading.quiet import quiet_pydicom
 
@@ -33,18 +34,6 @@ OCCUPIED = 0.5
 FRACTIONAL_NOTE = (
     f"the label map is fractional; a voxel counts from {OCCUPIED} of its greatest value."
 )
-# SNOMED CT. pydicom compares SNOMED-RT codes of older files as equal to these.
-BONES = {
-    "sacrum": Code("54735007", "SCT", "Sacrum"),
-    "vertebrae_s1": Code("65985001", "SCT", "S1 vertebra"),
-    "l5": Code("49668003", "SCT", "L5 vertebra"),
-    "hip": Code("29836001", "SCT", "Hip"),
-}
-SIDES = {"left": Code("7771000", "SCT", "Left"), "right": Code("24028007", "SCT", "Right")}
-WHOLE = (Code("123037004", "SCT", "Anatomical Structure"), Code("272673000", "SCT", "Bone"))
-"""Property types that leave it to the anatomic region to say which bone; a lesion of a region
-is not the region."""
-OLD_SCHEMES = {"SNM3": "SRT", "99SDM": "SRT"}
 HINT = NAMES + " Segments coded as SNOMED's sacrum, L5 or hip with a side are known as well."
 
 
@@ -123,62 +112,29 @@ def _unreadable(path: Path, error: Exception) -> UnsuitableCtError:
 
 
 def _parts(path: Path, image: Segmentation) -> tuple[dict[int, str], tuple[str, ...]]:
-    """Map segment numbers to part names; warnings name what could not be told apart."""
-    parts: dict[int, str] = {}
-    remarks = []
-    for item in image.SegmentSequence:
-        text = str(item.get("SegmentLabel", ""))
-        named = plain(text)
-        coded = _coded(item)
-        known = segment_of(named)
-        if known is not None and coded and not _agree(known, coded):
-            raise UnsuitableCtError(
-                f"{path}: segment {text!r} is coded as {coded.replace('_', ' ')}; label and code "
-                "contradict each other. Correct the one that is wrong."
-            )
-        if known is not None:
-            parts[int(item.SegmentNumber)] = named
-        elif coded == "hip":
-            remarks.append(
-                f"segment {text!r} of the label map is coded as a hip without a side; it was left "
-                "out."
-            )
-        elif coded:
-            parts[int(item.SegmentNumber)] = coded
-    return parts, tuple(remarks)
+    """Map segment numbers to part names; remarks name what was not understood."""
+    found = [
+        (int(item.SegmentNumber), Named((str(item.get("SegmentLabel", "")),), _coded(item)))
+        for item in image.SegmentSequence
+    ]
+    parts = {n: part for n, named in found if (part := named.part(path)) is not None}
+    return parts, left_out(path, [named for _, named in found])
 
 
-def _agree(segment: str, coded: str) -> bool:
-    """Compare what a label means with what the code means; a code may leave the side open."""
-    if coded == "hip":
-        return segment.startswith("hip")
-    return segment == segment_of(coded)
-
-
-def _coded(item: Any) -> str:
-    """Return the part that a segment's codes name; a hip without side as hip, nothing else."""
+def _coded(item: Any) -> Coded:
     types = list(item.get("SegmentedPropertyTypeCodeSequence", ()))
     regions = list(item.get("AnatomicRegionSequence", ()))
-    kinds = regions if types and _code(types[0]) in WHOLE else types
-    if not kinds:
-        return ""
-    code = _code(kinds[0])
-    bone = next((name for name, known in BONES.items() if code == known), "")
-    if bone != "hip":
-        return bone
-    modifiers = [
-        _code(modifier)
+    modifiers = (
+        modifier
         for holder in (*types, *regions)
         for key in ("SegmentedPropertyTypeModifierCodeSequence", "AnatomicRegionModifierSequence")
         for modifier in holder.get(key, ())
-    ]
-    sides = {side for side, known in SIDES.items() if known in modifiers}
-    return f"hip_{sides.pop()}" if len(sides) == 1 else "hip"
+    )
+    return Coded(*(tuple(map(_code, items)) for items in (types, regions, modifiers)))
 
 
 def _code(item: Any) -> Code:
-    scheme = str(item.get("CodingSchemeDesignator", ""))
-    return Code(str(item.get("CodeValue", "")), OLD_SCHEMES.get(scheme, scheme), "")
+    return code_of(str(item.get("CodeValue", "")), str(item.get("CodingSchemeDesignator", "")))
 
 
 def _kind(image: Segmentation) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from planner.errors import UnsuitableCtError
 from planner.geometry.grid import Grid
 from planner.reading.labels.label_map import LabelMap, label_map
-from planner.reading.labels.names import Painter, plain, segment_of
+from planner.reading.labels.names import Painter, part_of
 from planner.reading.labels.nifti import read_nifti
 
 ENDINGS = (".nii.gz", ".nii")
@@ -25,8 +25,8 @@ def mask_files(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         ending = next((e for e in ENDINGS if path.name.lower().endswith(e)), "")
-        part = plain(path.name[: -len(ending)]) if ending else ""
-        if segment_of(part) is None or not path.is_file():
+        part = part_of(path.name[: -len(ending)]) if ending else None
+        if part is None or not path.is_file():
             continue
         if part in found:
             raise UnsuitableCtError(

@@ -7,7 +7,6 @@ and versions differ. Without it, values are those of TotalSegmentator's task "to
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,9 +17,9 @@ from numpy.typing import NDArray
 
 from planner.errors import UnsuitableCtError
 from planner.geometry.grid import Grid
-from planner.reading.labels.label_map import LabelMap, file_grid, label_map
-from planner.reading.labels.names import CLASSES, NAMES, Painter, plain, segment_of
-from planner.reading.volume_files import check_volume_file
+from planner.reading.images import load_image
+from planner.reading.labels.label_map import LabelMap, label_map
+from planner.reading.labels.names import CLASSES, NAMES, Painter, part_of, plain
 
 # TotalSegmentator, task "total" of version 2.
 TOTAL = {
@@ -30,16 +29,6 @@ TOTAL = {
     77: "hip_left",
     78: "hip_right",
 }
-READ_ERRORS = (
-    OSError,
-    ValueError,
-    OverflowError,
-    MemoryError,
-    EOFError,
-    zlib.error,
-    nibabel.filebasedimages.ImageFileError,
-    nibabel.spatialimages.HeaderDataError,
-)
 TABLE_MARK = b"<LabelTable"
 HINT = (
     "Without a table of names in its header, the values of a NIfTI are TotalSegmentator's: 25 and "
@@ -53,8 +42,9 @@ def read_label_nifti(path: Path) -> LabelMap:
     table = _label_table(path)
     painter = Painter(path, voxels.shape, like=voxels)
     present = set(np.unique(voxels).tolist())
-    for value, part in (TOTAL if table is None else table).items():
-        if segment_of(part) is None or value not in present:
+    for value, text in (TOTAL if table is None else table).items():
+        part = part_of(text)
+        if part is None or value not in present:
             continue
         painter.announce(part)
         painter.paint(part, voxels == value)
@@ -65,17 +55,11 @@ def read_label_nifti(path: Path) -> LabelMap:
 
 
 def read_nifti(path: Path) -> tuple[NDArray[Any], Grid]:
-    """Read voxels (I, J, K) and their grid; UnsuitableCtError for anything else."""
-    check_volume_file(path, f"the label map {path}")
-    try:
-        image = nibabel.load(path)
-        voxels = np.asanyarray(image.dataobj)
-        affine = np.asarray(image.affine, float)
-    except READ_ERRORS as e:
-        raise UnsuitableCtError(f"the label map {path} cannot be read as NIfTI: {e}.") from e
-    if voxels.ndim != 3:
-        raise UnsuitableCtError(f"the label map {path} has {voxels.ndim} axes; expected 3.")
-    return voxels, file_grid(path, voxels.shape, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
+    """Read voxels (I, J, K) and their grid by the rules for a CT; UnsuitableCtError otherwise."""
+    image = load_image(path, f"the label map {path}")
+    if image.slope == 1.0 and image.intercept == 0.0:
+        return image.stored, image.grid
+    return image.stored * image.slope + image.intercept, image.grid
 
 
 def _label_table(path: Path) -> dict[int, str] | None:

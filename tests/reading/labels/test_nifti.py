@@ -42,6 +42,26 @@ def test_totalsegmentator_labels_in_place_on_every_grid(name: str, tmp_path: Pat
     assert found.names == {"sacrum", "l5", "hip_left", "hip_right"}
 
 
+def test_labels_are_read_by_the_rules_for_a_ct(tmp_path: Path) -> None:
+    grid = GRIDS["oblique"]
+    labels = toy_labels(grid, toy_frame())
+    path = as_nifti(labels, grid, tmp_path / "labels.nii.gz")
+    image = nibabel.load(path)
+    voxels = np.asanyarray(image.dataobj)
+    nibabel.save(nibabel.Nifti1Image(voxels[..., None], image.affine), tmp_path / "four.nii.gz")
+    np.testing.assert_array_equal(
+        read_labels(tmp_path / "four.nii.gz").labels, read_labels(path).labels
+    )
+    shifted = image.affine.copy()
+    shifted[2, 3] += 4.0
+    two = nibabel.Nifti1Image(voxels, image.affine)
+    two.set_sform(image.affine, 1)
+    two.set_qform(shifted, 1)
+    nibabel.save(two, tmp_path / "two.nii.gz")
+    with pytest.raises(UnsuitableCtError, match=r"two places that differ by up to 4\.0 mm"):
+        read_labels(tmp_path / "two.nii.gz")
+
+
 def test_names_in_the_header_decide(tmp_path: Path) -> None:
     grid = GRIDS["permuted"]
     labels = toy_labels(grid, toy_frame())
