@@ -145,11 +145,14 @@ def _search(given: Path, folder: Path) -> Source:
 def _lost(dicom: list[Path], others: list[Path]) -> tuple[Path, ...]:
     """The other files that are named like several DICOM files beside them, digits apart."""
     names = Counter((path.parent, DIGITS.sub("#", path.name)) for path in dicom)
+    whole = set(dicom)
     return tuple(
         path
         for path in others
         for plain in (PACKED.sub("", path.name),)
-        if names[path.parent, DIGITS.sub("#", plain)] >= ALIKE and DIGITS.search(plain)
+        if names[path.parent, DIGITS.sub("#", plain)] >= ALIKE
+        and DIGITS.search(plain)
+        and path.with_name(plain) not in whole
     )
 
 

@@ -22,9 +22,14 @@ CLASSES = {"vertebrae_s1": "sacrum", "vertebrae_l5": "l5"}
 """TotalSegmentator's class names, in lower case, that are not names of LABELS."""
 S1_APART = "vertebrae_s1"
 VERTEBRA = frozenset({"vertebra", "vertebrae", "vertebral"})
-FILLERS = frozenset({"bone", "os", "the", "and", "joint", "side"})
+FILLERS = frozenset({"bone", "os", "the", "and", "side"})
 """Words that a name may have besides."""
 HIPS = frozenset({"hip", "hips", "pelvis", "ilium", "innominate", "coxae"})
+OTHERS = frozenset(
+    {"muscle", "vessel", "vessels", "artery", "vein", "nerve", "nerves", "root", "implant", "screw"}
+    | {"prosthesis", "fracture", "lesion", "tumor", "tumour", "metastasis", "cyst", "joint", "fat"}
+)
+"""Words of names that speak of something at a bone, and not of the bone."""
 MOST_NAMED = 6
 NAMES = f"Names are {', '.join(LABELS)}, vertebrae_S1 and vertebrae_L5."
 
@@ -49,6 +54,8 @@ def part_of(text: str) -> str | None:
     if vertebra and words - VERTEBRA - FILLERS == {"s1"}:
         return S1_APART
     words -= FILLERS | VERTEBRA
+    if "facet" in words:
+        words -= {"joint"}
     same = (part for part in LABELS if set(part.split("_")) == words)
     return next(same, None)
 
@@ -95,7 +102,8 @@ def left_out(path: Path, segments: Sequence[Named]) -> tuple[str, ...]:
     unknown = [item for item in segments if item.part(path) is None]
     for item in unknown:
         words = {word for text in item.texts for word in re.split(r"[^a-z0-9]+", plain(text))}
-        if (words & {"s1"} and words & VERTEBRA) or words & HIPS or item.coded.part == "hip":
+        meant = (words & {"s1"} and words & VERTEBRA) or words & HIPS or item.coded.part == "hip"
+        if meant and not words & OTHERS:
             raise UnsuitableCtError(
                 f"{path}: segment {item.texts[0]!r} speaks of S1 or of a hip and is not "
                 f"understood; name it as it is expected, or take it out. {NAMES}"

@@ -70,6 +70,9 @@ def test_names_that_people_write_are_understood(tmp_path: Path) -> None:
         "Sacral canal": "sacral_canal",
         "left S2 foramen": "foramen_s2_left",
         "Implant": None,
+        "hip muscle left": None,
+        "S1 nerve root": None,
+        "Left hip joint": None,
     }
     values = np.zeros(labels.shape, np.uint8)
     for value, known in enumerate(names.values(), start=1):
@@ -82,7 +85,12 @@ def test_names_that_people_write_are_understood(tmp_path: Path) -> None:
     found = read_labels(tmp_path / "a.seg.nrrd")
     for known in set(names.values()) - {None}:
         np.testing.assert_array_equal(found.labels == LABELS[known], labels == LABELS[known])
-    assert any(text.endswith("planned with: 'Implant'.") for text in found.warnings)
+    assert any(
+        text.endswith(
+            "planned with: 'Implant', 'hip muscle left', 'S1 nerve root', 'Left hip joint'."
+        )
+        for text in found.warnings
+    )
 
 
 def one_segment(tmp_path: Path, keys: dict[str, str], extra: dict[str, str] | None = None) -> Path:
