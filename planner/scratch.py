@@ -27,7 +27,7 @@ def scratch_folder() -> Iterator[Path]:
     _sweep(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
         content = Path(name) / CONTENT
-        content.mkdir()
+        content.mkdir(mode=0o700)
         from filelock import FileLock
 
         with FileLock(Path(name) / LOCK):
