@@ -80,7 +80,7 @@ def _return(
             last = depth >= length
             t = depth / length
             x, y, w = starts[n, 0] + t * dx, starts[n, 1] + t * dy, starts[n, 2] + t * dz
-            within = _at(solid, x, y, w, FAR_MM)
+            within = _at(solid, x, y, w, STEP_MM)  # off the grid no distance is known: a step
             if not inside and within >= 0.0:
                 stride = max(STEP_MM, STRIDE_SHARE * within)
                 continue

@@ -58,6 +58,12 @@ def test_a_path_beside_the_bone_misses_it() -> None:
     assert walk(slab(), (10, 31), (50, 29), lead_mm=8.0).least[0] == pytest.approx(1.0, abs=0.05)
 
 
+def test_a_path_that_begins_off_the_grid_is_walked_into_it() -> None:
+    fields = slab((30, 34, 20.0))
+    near, far = walk(fields, (10, 30), (50, 10)), walk(fields, (-30, 50), (50, 10))
+    assert far.least[0] == pytest.approx(near.least[0], abs=0.3)
+
+
 def test_from_late_on_the_wall_counts_where_it_is_still_near() -> None:
     found = walk(slab(), (10, 30), (50, 26), late_mm=10.0)
     assert found.least[0] == pytest.approx(1.0, abs=0.1)
