@@ -14,6 +14,7 @@ from pathlib import Path
 from planner.errors import UnsuitableCtError
 from planner.model.volume import Volume
 from planner.reading.datasets import iterate_hu, read_datasets, read_planes
+from planner.reading.decoders import use_these
 from planner.reading.headers import SliceHeader
 from planner.reading.identity import read_identity
 from planner.reading.images import read_image
@@ -31,6 +32,8 @@ __all__ = [
     "read_identity",
     "read_planes",
 ]
+
+use_these()
 
 
 def read_ct(
