@@ -23,7 +23,7 @@ from planner.cli.report import report_command
 from planner.cli.review import review_command
 from planner.cli.score import score_command
 from planner.cli.segment import segment_command
-from planner.cli.terminal import PlannerGroup
+from planner.cli.terminal import PlannerGroup, say_lost
 from planner.scratch import kernels_are_not_kept
 
 app = typer.Typer(
@@ -83,7 +83,10 @@ def main() -> None:
             "installation, the user's cache): every start compiles it again and is slow.",
             err=True,
         )
-    app()
+    try:
+        app()
+    except OSError as error:
+        sys.exit(say_lost(error))
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from planner.errors import ConfigurationError, PlannerError
+from planner.errors import ConfigurationError, OutputError, PlannerError
 
 if TYPE_CHECKING:
     from planner.segmentation import TotalSegmentator
@@ -53,6 +55,9 @@ STAGES = {
     "read back": "Reading back what was sent",
 }
 
+# Of a stream that has no name; files of ours that fail raise OutputError by themselves.
+LOST_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
+
 
 class PlannerGroup(TyperGroup):
     """Turns a PlannerError into one paragraph on stderr and its exit status.
@@ -63,7 +68,9 @@ class PlannerGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:
-            return super().invoke(ctx)
+            done = super().invoke(ctx)
+            sys.stdout.flush()  # what is lost is known here, not at Python's end
+            return done
         except PlannerError as error:
             typer.echo(f"planner: {' '.join(str(error).split())}", err=True)
             raise typer.Exit(error.exit_status) from error
@@ -76,6 +83,20 @@ class PlannerGroup(TyperGroup):
                 err=True,
             )
             raise typer.Exit(1) from error
+
+
+def say_lost(error: OSError) -> int:
+    """Tell that standard output is lost, and return the exit status; raises what is another's."""
+    if error.filename is not None or error.errno not in LOST_OUTPUT:
+        raise error
+    # What waits to be written goes nowhere; Python would complain of it at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    typer.echo(
+        f"planner: standard output could not be written: {error.strerror}. What it holds is not "
+        "complete; free some space, or name another place.",
+        err=True,
+    )
+    return OutputError.exit_status
 
 
 @contextmanager

@@ -32,6 +32,7 @@ import pandas as pd
 from planner.cohort.cases import SAFE_NAME, Case, Value
 from planner.errors import ConfigurationError, OutputError
 from planner.export.atomic import write_file
+from planner.export.cells import as_meant, inert
 from planner.reading.source import image_kind
 
 PATHS = ("ct", "anatomy", "target")
@@ -140,6 +141,7 @@ def read_table(path: Path, defects: list[str]) -> tuple[list[str], Rows]:
             f"{path} cannot be read as {suffix}{at}: {type(error).__name__}. Check that it is "
             "complete and that you may read it."
         ) from error
+    lines = [[as_meant(cell) for cell in line] for line in lines]
     names = [known_name(name) for name in lines[0]]
     kept = _columns(names, lines[1:], defects)
     rows = [
@@ -379,6 +381,7 @@ def _write_csv(path: Path, cases: Sequence[Case], folder: Path) -> None:
         cells = [key_text(getattr(case, name), folder) for name in KEYS]
         cells += [_text(case.covariates.get(name)) for name in covariates]
         lines.append(cells + [_text(case.outcomes.get(name)) for name in outcomes])
+    lines = [[inert(cell) for cell in line] for line in lines]
     try:
         with path.open("w", encoding="utf-8", newline="") as stream:
             # In quotes, as a blank at the start of a path would be lost otherwise.

@@ -35,6 +35,7 @@ from planner.cohort.cases import SAFE_NAME, Case, Value
 from planner.cohort.manifest import key_text, read_table, write_manifest
 from planner.errors import ConfigurationError, UnsuitableCtError
 from planner.export.atomic import check_file, write_file
+from planner.export.cells import inert
 from planner.reading.choose import choose
 from planner.reading.headers import SliceHeader
 from planner.reading.limits import FEWEST_SLICES
@@ -395,6 +396,6 @@ def _write_key(path: Path, entries: Sequence[_Entry], salt: str) -> None:
         with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="") as stream:
             writer = csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n")
             writer.writerow((*COLUMNS, SALT))
-            writer.writerows((*astuple(entry), salt) for entry in entries)
+            writer.writerows((*map(inert, astuple(entry)), salt) for entry in entries)
 
     write_file(path, write)

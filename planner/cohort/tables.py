@@ -27,6 +27,7 @@ from planner.cohort.rows import case_row
 from planner.cohort.task import Record
 from planner.errors import ConfigurationError, OutputError
 from planner.export.atomic import write_folder
+from planner.export.cells import inert
 from planner.export.disclaimer import DISCLAIMER
 
 DICTIONARY = "dictionary.csv"
@@ -127,7 +128,7 @@ def _write_all(
         lines = dictionary_rows(extra)
         writer = csv.DictWriter(file, list(lines[0]))
         writer.writeheader()
-        writer.writerows(lines)
+        writer.writerows({name: inert(cell) for name, cell in line.items()} for line in lines)
 
 
 def _parts(cases: Sequence[Case]) -> Iterator[Sequence[Case]]:

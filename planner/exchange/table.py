@@ -6,6 +6,7 @@ import csv as csv_module
 from pathlib import Path
 
 from planner.exchange.handover import Handover
+from planner.export.cells import inert
 from planner.export.flat import COLUMNS, flat_row
 from planner.export.plan_json import write_document
 
@@ -19,7 +20,9 @@ def csv(handover: Handover, path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv_module.DictWriter(file, [*COLUMNS, "disclaimer"])
         writer.writeheader()
-        writer.writerows(flat_row(item) | {"disclaimer": disclaimer} for item in handover.paths)
+        for item in handover.paths:
+            row = flat_row(item) | {"disclaimer": disclaimer}
+            writer.writerow({name: inert(cell) for name, cell in row.items()})
 
 
 def json(handover: Handover, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from pathlib import Path
 
@@ -278,6 +279,18 @@ def test_reading_what_was_written_gives_equal_cases(tmp_path: Path, cases: list[
 def test_blanks_at_the_ends_of_a_path_belong_to_it(tmp_path: Path) -> None:
     cases = (Case("a", tmp_path / " x "), Case("b", tmp_path / 'a "b", c;\n d'))
     write_manifest(cases, tmp_path / "cohort.csv")
+    assert read_manifest(tmp_path / "cohort.csv") == cases
+
+
+def test_no_cell_runs_in_a_spreadsheet_and_all_are_read_as_they_were(tmp_path: Path) -> None:
+    cell = "=cmd|' /C calc'!A0"
+    covariates = {"@SUM(1)": "+1+1", "site": cell, "age": -2.5, "note": "'=mine"}
+    cases = (Case("a", tmp_path / "=x", series="-1+2", covariates=covariates),)
+    write_manifest(cases, tmp_path / "cohort.csv")
+    with (tmp_path / "cohort.csv").open(encoding="utf-8", newline="") as stream:
+        cells = [each for line in csv.reader(stream) for each in line]
+    assert f"'{cell}" in cells
+    assert [c for c in cells if c.startswith(("=", "+", "@", "-")) and c != "-2.5"] == []
     assert read_manifest(tmp_path / "cohort.csv") == cases
 
 

@@ -330,6 +330,15 @@ def test_studies_that_name_nobody(heap: Heap) -> None:
     assert heap.scan() == report
 
 
+def test_names_in_the_key_are_no_formulas(heap: Heap) -> None:
+    heap.add("a", "1.2.3", StudyInstanceUID="1.2", PatientName="=HYPERLINK(A1)", PatientID="@7")
+    report = heap.scan()
+    (row,) = heap.rows()
+    assert (row["patient_name"], row["patient_id"]) == ("'=HYPERLINK(A1)", "'@7")
+    assert heap.scan() == report
+    assert heap.rows() == [row]
+
+
 @pytest.mark.parametrize(
     ("place", "told"),
     [
