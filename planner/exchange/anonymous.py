@@ -62,6 +62,9 @@ NAMING = (
     "StationName",
 )
 
+# PS3.3 C.7.3.1.1.2: what a station enters here is a code; of other texts nobody knows.
+POSITION = re.compile("(HF|FF|LF|RF|AF|PF)(P|S|DR|DL)")
+
 Rename = Callable[[str], UID]
 
 
@@ -83,8 +86,7 @@ def anonymous(handover: Handover) -> Handover:
             volume.source,
             study_instance_uid=document.ct.study_instance_uid,
             series_instance_uid=document.ct.series_instance_uid,
-            series_description="",
-            choice="",
+            **_plain_words(volume.source.patient_position),
         )
         volume = replace(volume, grid=_in_frame(volume.grid, frame), source=source, warnings=())
     anatomy = replace(opened.anatomy, grid=_in_frame(opened.anatomy.grid, frame))
@@ -184,7 +186,7 @@ def _document(document: PlanDocument, rename: Rename) -> PlanDocument:
         QUOTED.sub("such as …", A_UID.sub(lambda uid: str(rename(uid[0])), line))
         for line in values["warnings"]
     ]
-    values["ct"] |= {"series_description": "", "choice": ""}
+    values["ct"] |= _plain_words(document.ct.patient_position)
     made = values["provenance"]
     values["provenance"] = {"version": made["version"], "created": NEVER.isoformat()}
     if "review" in values:
@@ -195,6 +197,12 @@ def _document(document: PlanDocument, rename: Rename) -> PlanDocument:
         if "review" in item:
             item["review"] |= {"note": "", "reason": ""}
     return PlanDocument.model_validate(values)
+
+
+def _plain_words(position: str) -> dict[str, Any]:
+    """The free texts of a CT's headers without what anybody wrote there; a code stays."""
+    emptied = dict.fromkeys(("series_description", "choice", "convolution_kernel"), "")
+    return emptied | {"patient_position": position if POSITION.fullmatch(position) else ""}
 
 
 def _refuse_remains(document: PlanDocument, headers: tuple[Dataset, ...]) -> None:

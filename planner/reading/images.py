@@ -157,10 +157,42 @@ def to_hu(image: Image) -> NDArray[np.int16]:
     return values
 
 
+class _UnitQuaternion:
+    """Takes a quaternion that rounding made longer than 1 for a half turn, as NIfTI's library does.
+
+    nibabel refuses it, even where a valid sform stands beside it.
+    """
+
+    def get_qform_quaternion(self: Any) -> Float:
+        try:
+            quaternion: Float = super().get_qform_quaternion()  # type: ignore[misc]
+            return quaternion
+        except ValueError:
+            imaginary = np.array([float(self[f"quatern_{axis}"]) for axis in "bcd"])
+            return np.asarray([0.0, *imaginary / np.linalg.norm(imaginary)])
+
+
+class _Header1(_UnitQuaternion, nibabel.Nifti1Header):  # type: ignore[misc]
+    pass
+
+
+class _Header2(_UnitQuaternion, nibabel.Nifti2Header):  # type: ignore[misc]
+    pass
+
+
+class _Nifti1(nibabel.Nifti1Image):  # type: ignore[misc]
+    header_class = _Header1
+
+
+class _Nifti2(nibabel.Nifti2Image):  # type: ignore[misc]
+    header_class = _Header2
+
+
 def _load_nifti(path: Path) -> Image:
-    image = nibabel.load(path)
-    if not isinstance(image, nibabel.nifti1.Nifti1Pair):
+    kinds = [each for each in (_Nifti1, _Nifti2) if each.path_maybe_image(path)[0]]
+    if not kinds:
         raise _refused("is no NIfTI file", "give NIfTI-1 or NIfTI-2")
+    image = kinds[0].from_filename(path)
     shape = image.shape
     if len(shape) < 3 or any(n != 1 for n in shape[3:]):
         raise _refused(f"has the shape {shape}", "give one volume of three dimensions")

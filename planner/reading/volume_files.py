@@ -204,6 +204,7 @@ def _check_meta(path: Path) -> None:
 
 def _beside(path: Path, name: str) -> Path:
     """Return the data file that a header names; only a plain file in the same folder is read."""
+    name = name.removeprefix("./")
     data = path.parent / name
     plain = name not in ("", ".", "..") and not set(name) & set("/\\:%\0")
     if not plain or name.upper() == "LIST" or not data.exists():

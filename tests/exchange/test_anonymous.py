@@ -74,6 +74,7 @@ def signed(dicom_plan: tuple[Path, Path], tmp_path: Path) -> Path:
         "signed": {"name": "Doe^Jane", "time": "2026-01-03"},
         "changes": [change],
     }
+    values["ct"] |= {"convolution_kernel": "Br40 Qkernelx", "patient_position": "Qlyingx"}
     values["warnings"].append("2 entries were passed over, such as 'Jane_at_home': links.")
     values["warnings"].append(f"series {OTHER_UID} was not taken")
     path.write_text(json.dumps(values), encoding="utf-8")
@@ -81,7 +82,7 @@ def signed(dicom_plan: tuple[Path, Path], tmp_path: Path) -> Path:
 
 
 def test_no_identifier_is_left_anywhere(signed: Path, dicom_plan: tuple[Path, Path]) -> None:
-    known = identifiers(dicom_plan[1]) | {REMARK, OTHER_UID, "Jane_at_home"}
+    known = identifiers(dicom_plan[1]) | {REMARK, OTHER_UID, "Jane_at_home", "Qkernelx", "Qlyingx"}
     quick = [name for name in FORMATS if name not in SLOW]
     names = [name for name in quick if not FORMATS[name].missing_extra]
     plain, _ = export_plan(signed, names, ct=dicom_plan[1], output=signed / "plain")
@@ -99,7 +100,7 @@ SLOW = ("report", "dicom-pdf", "dicom-sc")
 def test_no_identifier_is_left_in_what_a_person_reads(
     signed: Path, dicom_plan: tuple[Path, Path]
 ) -> None:
-    known = identifiers(dicom_plan[1]) | {REMARK, OTHER_UID, "Jane_at_home"}
+    known = identifiers(dicom_plan[1]) | {REMARK, OTHER_UID, "Jane_at_home", "Qkernelx", "Qlyingx"}
     names = [n for n in SLOW if n in FORMATS and not FORMATS[n].missing_extra]
     plain, _ = export_plan(signed, names, ct=dicom_plan[1], output=signed / "plain")
     told = found_in(plain, known)

@@ -15,6 +15,7 @@ from planner.errors import UnsuitableCtError
 from planner.export.plan_json import FILE_NAME, read_plan
 from planner.reading import inspect_ct, read_ct
 from planner.reading.fragments import codestream_size
+from planner.reading.images import load_image
 from planner.review.journal import Journal
 from planner.review.state import State
 
@@ -143,6 +144,15 @@ def test_voxels_elsewhere_are_not_read(tmp_path, name):
         nrrd, meta = (p.rename(tmp_path / p.name) for p in (nrrd, meta))
     assert "keeps its voxels in" in refusal(nrrd)
     assert "keeps its voxels in" in refusal(meta)
+
+
+def test_voxels_beside_a_header_may_be_named_with_a_dot(tmp_path):
+    nrrd, meta = tmp_path / "a.nhdr", tmp_path / "a.mhd"
+    (tmp_path / "v.raw").write_bytes(bytes(54000))
+    nrrd.write_text(NRRD.format(encoding="raw", more="data file: ./v.raw\n"))
+    meta.write_text(META.format("./v.raw"))
+    for path in (nrrd, meta):
+        assert load_image(path, path.name).grid.shape == (30, 30, 30)
 
 
 def test_a_truncated_metaimage_is_refused(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import struct
 
 import nibabel
 import nrrd
@@ -139,6 +140,21 @@ def test_nifti_with_two_places_is_refused(tmp_path):
     image.set_qform(RAS @ affine_of("RAS"), 1)
     nibabel.save(image, tmp_path / "ct.nii.gz")
     assert "states two places" in refusal(tmp_path / "ct.nii.gz")
+
+
+@pytest.mark.parametrize("sform", [1, 0])
+def test_a_quaternion_longer_than_1_is_a_half_turn(tmp_path, sform, assert_marker):
+    affine = affine_of("LPS")
+    save_nifti(tmp_path / "a.nii", affine, sform)
+    data = bytearray((tmp_path / "a.nii").read_bytes())
+    assert struct.unpack_from("<f", data, 264) == (1.0,)  # quatern_d
+    struct.pack_into("<f", data, 264, 1.0005)  # rounding makes it so
+    (tmp_path / "b.nii").write_bytes(data)
+    assert_marker(read_ct(tmp_path / "b.nii"), point(affine))
+    struct.pack_into("<h", data, 254, 1)  # sform_code
+    struct.pack_into("<12f", data, 280, *(RAS @ affine_of("RAS"))[:3].ravel())
+    (tmp_path / "c.nii").write_bytes(data)
+    assert "states two places" in refusal(tmp_path / "c.nii")
 
 
 def test_sheared_volumes_are_refused(tmp_path):

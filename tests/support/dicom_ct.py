@@ -31,6 +31,7 @@ STUDY = {
     "ReferringPhysicianName": "Qrefx^Qerringx",
     "InstitutionName": "Toy General",
     "StationName": "TOYCT1",
+    "ConvolutionKernel": "Br40 for Qkernelx",
     "OperatorsName": "Qoperx^Qatorx",
 }
 

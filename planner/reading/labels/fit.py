@@ -37,10 +37,11 @@ def fit_to_volume(labels: LabelMap, volume: Volume) -> LabelMap:
             f"{LEAST_INSIDE:.0%}. Check that it was made on this CT and in the same coordinates."
         )
     grid = _with_frame(labels.grid, volume.grid.frame_of_reference_uid)
-    if (labels.grid.spacing_mm <= volume.grid.spacing_mm * 1.01).all() or grid.same_as(volume.grid):
+    spacing_mm = _along(labels.grid, volume.grid)
+    if (spacing_mm <= volume.grid.spacing_mm * 1.01).all() or grid.same_as(volume.grid):
         return LabelMap(labels.labels, grid, labels.names, labels.source, labels.warnings)
     moved = resample(labels.labels, grid, volume.grid, outside=0, nearest=True)
-    spacing = " x ".join(f"{s:.2f}" for s in labels.grid.spacing_mm)
+    spacing = " x ".join(f"{s:.2f}" for s in spacing_mm)
     note = (
         f"the label map has voxels of {spacing} mm, coarser than the CT; it was resampled onto the "
         "CT's grid, and its borders are as coarse as before."
@@ -48,6 +49,11 @@ def fit_to_volume(labels: LabelMap, volume: Volume) -> LabelMap:
     return LabelMap(
         moved.astype(np.uint8), volume.grid, labels.names, labels.source, (*labels.warnings, note)
     )
+
+
+def _along(grid: Grid, other: Grid) -> Float:
+    """Spacings of a grid (mm) in the order of another's axes, which they follow most closely."""
+    return np.asarray(grid.spacing_mm[np.abs(grid.direction.T @ other.direction).argmax(axis=0)])
 
 
 def check_sides(labels: LabelMap) -> None:

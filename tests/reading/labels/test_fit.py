@@ -24,6 +24,20 @@ def test_labels_of_the_same_or_a_finer_grid_stay_as_they_are() -> None:
     assert found.warnings == ()
 
 
+def test_other_orders_of_the_same_voxels_are_not_coarser() -> None:
+    volume = toy_volume(GRIDS["oblique"])
+    same = label_map(GRIDS["oblique"])
+    order = [2, 0, 1]
+    affine = same.grid.patient_from_ijk[:, [*order, 3]]
+    turned = Grid(tuple(same.grid.shape[k] for k in order), affine)
+    assert len({round(float(s), 3) for s in turned.spacing_mm}) > 1
+    found = fit_to_volume(
+        LabelMap(same.labels.transpose(order), turned, same.names, "provided"), volume
+    )
+    assert found.warnings == ()
+    assert found.grid.shape == turned.shape
+
+
 def test_coarser_labels_are_resampled_with_a_warning() -> None:
     volume = toy_volume(GRIDS["oblique"])
     points = GRIDS["oblique"].to_patient(np.argwhere(label_map(GRIDS["oblique"]).labels > 0))
