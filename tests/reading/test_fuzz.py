@@ -1,30 +1,46 @@
-"""Mutated files: whatever is read, nothing but a PlannerError comes out, and it comes soon."""
+"""Mutated files: whatever is read, nothing but a PlannerError comes out, and it comes soon.
+
+The same few hundred files each time; the slow run makes new ones by a seed that a failure names.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import secrets
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nrrd
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from export.toy import awkward_grids, toy_frame, toy_labels
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from planner.errors import PlannerError
 from planner.export.plan_json import FILE_NAME, read_plan
+from planner.model.anatomy import LABELS
 from planner.reading import inspect_ct, read_ct
+from planner.reading.labels import read_labels
 from tests.support.plan_folder import write_toy_plan
 
 from .dicom_series import SECRET, Series, write
+from .labels.files import as_nifti, header_for
+from .labels.seg_files import Segment, save, segmentation
 
+NEW_FILES = "PLANNER_FUZZ_EXAMPLES"
+"""Environment: how many new files each test makes, by --hypothesis-seed; absent: the same few."""
+NEW_EXAMPLES = 3000
 FUZZ = settings(
-    derandomize=True,
+    derandomize=NEW_FILES not in os.environ,
     database=None,
     deadline=20_000,  # ms: a hang fails
-    max_examples=40,
+    max_examples=int(os.environ.get(NEW_FILES, "40")),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 # Few slices keep an example fast; every one passes all readers and ends at the check of the size.
@@ -167,3 +183,48 @@ def test_the_unchanged_files_are_read_and_a_cut_one_is_refused(
     assert not attempt(read_plan, tmp_path)
     (tmp_path / FILE_NAME).write_bytes(plan_text[:-40])
     assert attempt(read_plan, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def label_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A small label map in each format."""
+    folder = tmp_path_factory.mktemp("labels")
+    grid = awkward_grids()["oblique"]
+    labels = toy_labels(grid, toy_frame())
+    names = {name: value for name, value in LABELS.items() if (labels == value).any()}
+    nrrd.write(str(folder / "a.seg.nrrd"), labels, header_for(grid, names))
+    as_nifti(labels, grid, folder / "a.nii")
+    masks = [Segment(name, labels == value) for name, value in names.items()]
+    save(segmentation(grid, masks), folder / "a.dcm")
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@settings(FUZZ)
+@given(
+    name=st.sampled_from(["a.seg.nrrd", "a.nii", "a.dcm"]),
+    splices=st.lists(SPLICE, min_size=1, max_size=6),
+)
+def test_mutated_bytes_of_a_label_map(
+    label_files: dict[str, bytes], tmp_path: Path, name: str, splices: list[tuple[int, int, bytes]]
+) -> None:
+    (tmp_path / name).write_bytes(spliced(label_files[name], splices))
+    attempt(read_labels, tmp_path / name)
+
+
+@pytest.mark.slow
+def test_new_files_of_every_kind() -> None:
+    seed = secrets.randbelow(2**32)
+    words = ["-m", "pytest", __file__, "-q", "-k", "mutated", f"--hypothesis-seed={seed}"]
+    words += ["-p", "no:cacheprovider", "-p", "no:xdist"]
+    done = subprocess.run(
+        [sys.executable, *words],
+        env={**os.environ, NEW_FILES: str(NEW_EXAMPLES)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    again = f"{NEW_FILES}={NEW_EXAMPLES} python {' '.join(words)}"
+    assert done.returncode == 0, (
+        f"repeat it with: {again}\n{done.stdout[-5000:]}{done.stderr[-2000:]}"
+    )
+    assert " passed" in done.stdout
