@@ -43,6 +43,7 @@ from planner.reading.quiet import quiet_pydicom
 from planner.reading.series import Findings, Progress, find_stacks
 from planner.reading.source import Source, opened
 from planner.reading.stacks import Stack
+from planner.reading.values import legible
 
 PSEUDONYM = re.compile(r"case-(\d+)", re.IGNORECASE)
 AGE = re.compile(r"(\d{1,3})([YMWD])")
@@ -202,7 +203,7 @@ def _identity(plane: SliceHeader) -> tuple[_Entry, dict[str, Value]]:
     with quiet_pydicom():
         # Forced, as the pass before has seen that this is DICOM, with a preamble or without.
         ds = pydicom.dcmread(plane.path, stop_before_pixels=True, force=True, specific_tags=TAGS)
-        text = {name: str(ds.get(name) or "").strip("\0 ") for name in TAGS}
+        text = {name: legible(ds, name) for name in TAGS}
     born, day = text["PatientBirthDate"], text["StudyDate"]
     known = (text["PatientID"], text["PatientName"], day, plane.study_uid)
     entry = _Entry("", "", *known, issuer=text["IssuerOfPatientID"], birth_date=born)

@@ -7,7 +7,6 @@ to the page that the user asked for.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pydicom
 
@@ -15,6 +14,7 @@ from planner.errors import ConfigurationError
 from planner.reading.quiet import quiet_pydicom
 from planner.reading.series import find_stacks, refuse_unreadable
 from planner.reading.source import opened
+from planner.reading.values import legible
 
 ELEMENTS = {
     "Patient": "PatientName",
@@ -46,11 +46,10 @@ def read_identity(path: Path | str, series: str) -> dict[str, str]:
                 f"{path} holds no series {series}, the one that was planned on."
             )
         with quiet_pydicom():
-            dataset = pydicom.dcmread(planes[0].path, stop_before_pixels=True)
-    found = {name: _words(dataset.get(keyword)) for name, keyword in ELEMENTS.items()}
+            dataset = pydicom.dcmread(planes[0].path, stop_before_pixels=True, force=True)
+            found = {
+                name: legible(dataset, keyword).replace("^", " ").strip()
+                for name, keyword in ELEMENTS.items()
+            }
     known = {name: value for name, value in found.items() if value}
     return known or {"Patient": "the CT names nobody"}
-
-
-def _words(value: Any) -> str:
-    return "" if value is None else str(value).replace("^", " ").strip()

@@ -16,6 +16,14 @@ def text_of(dataset: Any, keyword: str) -> str:
     return string(dataset.get(keyword))
 
 
+def legible(dataset: Any, keyword: str) -> str:
+    """Text of an element that is not needed to plan; empty where its bytes are no such value."""
+    try:
+        return str(dataset.get(keyword) or "").strip("\0 ")
+    except Exception:  # pydicom parses late, and raises a dozen unrelated types
+        return ""
+
+
 def string(value: Any) -> str:
     """A value as text, without padding and what would steer a terminal or turn its text."""
     return "" if value is None else STEERING.sub("", str(value)).strip(" ")

@@ -18,7 +18,7 @@ from planner.cohort.manifest import read_manifest
 from planner.cohort.scanning import ScanReport, _years, scan
 from planner.errors import ConfigurationError, OutputError, UnsuitableCtError
 from planner.geometry.grid import Grid
-from planner.reading import read_ct
+from planner.reading import read_ct, read_identity
 from tests.support.dicom_ct import PATIENT, write_ct
 
 SLICES = 22
@@ -328,6 +328,16 @@ def test_studies_that_name_nobody(heap: Heap) -> None:
     assert all(case.covariates == {} for case in report.cases)
     assert any(note.startswith("2 studies name no patient") for note in report.notes)
     assert heap.scan() == report
+
+
+def test_an_element_of_no_known_kind_counts_as_empty(heap: Heap) -> None:
+    heap.add("a", "1.2.3")
+    for path in (heap.folder / "a").iterdir():
+        path.write_bytes(path.read_bytes().replace(b"\x10\0\x10\0PN", b"\x10\0\x10\0ZN"))
+    assert len(heap.scan().cases) == 1
+    (row,) = heap.rows()
+    assert (row["patient_name"], row["patient_id"]) == ("", "TOY-4711")
+    assert "Patient" not in read_identity(heap.folder, "1.2.3")
 
 
 def test_names_in_the_key_are_no_formulas(heap: Heap) -> None:

@@ -23,6 +23,7 @@ from planner.reading.labels.label_map import LabelMap, label_map
 from planner.reading.labels.names import NAMES, Named, Painter, left_out
 from planner.reading.labels.planes import Planes, place_frames
 from planner.reading.quiet import quiet_pydicom
+from planner.reading.values import legible
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation
@@ -80,9 +81,11 @@ def _sop_class(path: Path) -> str:
     try:
         with quiet_pydicom():
             header = pydicom.dcmread(path, specific_tags=["SOPClassUID"], stop_before_pixels=True)
-    except (pydicom.errors.InvalidDicomError, ValueError, KeyError, EOFError):
+    except OSError:
+        raise
+    except Exception:  # the parser raises a dozen unrelated types on broken input
         return ""
-    return str(header.get("SOPClassUID", ""))
+    return legible(header, "SOPClassUID")
 
 
 def _open(path: Path) -> Segmentation:
