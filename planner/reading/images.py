@@ -28,6 +28,7 @@ from planner.reading import limits
 from planner.reading.fingerprint import fingerprint
 from planner.reading.pixels import HIGHEST_HU, LOWEST_HU
 from planner.reading.source import image_kind
+from planner.reading.values import first_line
 from planner.reading.volume_files import check_volume_file
 
 LPS_FROM_RAS: Float = np.diag([-1.0, -1.0, 1.0])
@@ -117,7 +118,7 @@ def load_image(path: Path, shown: str) -> Image:
         raise UnsuitableCtError(f"{shown} {refusal}") from refusal.__cause__
     except READ_ERRORS as error:
         raise UnsuitableCtError(
-            f"{shown} cannot be read ({_first_line(error)}); copy it again"
+            f"{shown} cannot be read ({first_line(error)}); copy it again"
         ) from (error)
     if too_large := limits.memory_problems(image.grid.shape):
         raise UnsuitableCtError(f"{shown} cannot be planned on: {too_large[0]}")
@@ -294,8 +295,3 @@ def _grid(shape: tuple[int, ...], affine: Float) -> Grid:
 
 def _refused(what: str, do: str) -> _RefusalError:
     return _RefusalError(f"{what}; {do}")
-
-
-def _first_line(error: Exception) -> str:
-    first = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {first[0][:200]}" if first else type(error).__name__

@@ -29,6 +29,7 @@ from planner.reading.headers import DEFLATED, SliceHeader
 from planner.reading.quiet import quiet_pydicom
 from planner.reading.stacks import Stack
 from planner.reading.tilt import shift_into
+from planner.reading.values import first_line
 
 Plane = NDArray[np.int16]
 Progress = Callable[[str, float], None]
@@ -101,11 +102,11 @@ def decode(planes: Sequence[SliceHeader]) -> Iterator[Plane]:
         except StopIteration:
             raise _undecodable(plane, "it holds fewer frames than it says") from None
         except Exception as error:  # every decoder raises types of its own
-            raise _undecodable(plane, _reason(error)) from error
+            raise _undecodable(plane, first_line(error)) from error
         except BaseException as error:
             if type(error).__name__ not in NATIVE_PANICS:
                 raise
-            raise _undecodable(plane, _reason(error)) from error
+            raise _undecodable(plane, first_line(error)) from error
         if stored.shape != (plane.rows, plane.columns):
             raise _undecodable(plane, f"decoded to {stored.shape} pixels")
         yield to_hu(stored, plane)
@@ -205,8 +206,3 @@ def _undecodable(plane: SliceHeader, reason: str) -> UnsuitableCtError:
         f"{reason}; they may be truncated, encrypted or in a compression without a decoder here; "
         "copy the file again or export it uncompressed"
     )
-
-
-def _reason(error: BaseException) -> str:
-    first = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {first[0][:200]}" if first else type(error).__name__

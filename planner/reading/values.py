@@ -24,6 +24,12 @@ def legible(dataset: Any, keyword: str) -> str:
         return ""
 
 
+def first_line(error: BaseException) -> str:
+    """Kind and words of a fault of a library's, which may quote a whole file, in one short line."""
+    first = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {first[0][:200]}" if first else type(error).__name__
+
+
 def string(value: Any) -> str:
     """A value as text, without padding and what would steer a terminal or turn its text."""
     return "" if value is None else STEERING.sub("", str(value)).strip(" ")

@@ -202,6 +202,7 @@ def label_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(FUZZ)
 @example("a.dcm", [(133, 0, b"\0\0\0")])
+@example("a.dcm", [(421, 0, b"\0")])
 @given(
     name=st.sampled_from(["a.seg.nrrd", "a.nii", "a.dcm"]),
     splices=st.lists(SPLICE, min_size=1, max_size=6),

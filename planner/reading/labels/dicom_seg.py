@@ -23,7 +23,7 @@ from planner.reading.labels.label_map import LabelMap, label_map
 from planner.reading.labels.names import NAMES, Named, Painter, left_out
 from planner.reading.labels.planes import Planes, place_frames
 from planner.reading.quiet import quiet_pydicom
-from planner.reading.values import legible
+from planner.reading.values import first_line, legible
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation
@@ -91,7 +91,8 @@ def _sop_class(path: Path) -> str:
 def _open(path: Path) -> Segmentation:
     kind = _sop_class(path)
     if kind not in SEG_SOP_CLASSES:
-        name = pydicom.uid.UID(kind).name if kind else "an unknown kind"
+        uid = pydicom.uid.UID(kind)
+        name = uid.name if uid.is_valid else "an unknown kind"
         raise UnsuitableCtError(
             f"{path} is DICOM of {name}; a DICOM segmentation (SEG) is expected as a label map."
         )
@@ -109,8 +110,8 @@ def _open(path: Path) -> Segmentation:
 
 def _unreadable(path: Path, error: Exception) -> UnsuitableCtError:
     return UnsuitableCtError(
-        f"{path} cannot be read as a DICOM segmentation ({type(error).__name__}: {error}). Check "
-        "that the file is complete, or export .seg.nrrd instead."
+        f"{path} cannot be read as a DICOM segmentation ({first_line(error)}). Check that "
+        " the file is complete, or export .seg.nrrd instead."
     )
 
 

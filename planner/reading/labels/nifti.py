@@ -20,6 +20,7 @@ from planner.geometry.grid import Grid
 from planner.reading.images import load_image
 from planner.reading.labels.label_map import LabelMap, label_map
 from planner.reading.labels.names import CLASSES, NAMES, Painter, part_of, plain
+from planner.reading.values import first_line
 
 # TotalSegmentator, task "total" of version 2.
 TOTAL = {
@@ -73,6 +74,6 @@ def _label_table(path: Path) -> dict[int, str] | None:
             return {int(label.attrib["Key"]): plain(label.text) for label in labels}
         except (ElementTree.ParseError, KeyError, ValueError) as error:
             raise UnsuitableCtError(
-                f"the table of names in the header of {path} cannot be read: {error}."
+                f"the table of names in the header of {path} cannot be read: {first_line(error)}."
             ) from error
     return None

@@ -19,6 +19,7 @@ from planner.geometry.grid import Grid
 from planner.reading.labels.codes import coded_by_tags
 from planner.reading.labels.label_map import LabelMap, file_grid, label_map
 from planner.reading.labels.names import NAMES, Named, Painter, left_out
+from planner.reading.values import first_line
 from planner.reading.volume_files import check_volume_file
 
 FRAME_KEY = "planner_frame_of_reference_uid"
@@ -59,7 +60,9 @@ def read_nrrd(path: Path) -> tuple[NDArray[Any], Grid, dict[str, Any]]:
     try:
         voxels, header = nrrd.read(str(path))
     except (nrrd.NRRDError, OSError, ValueError, EOFError, zlib.error, KeyError) as error:
-        raise UnsuitableCtError(f"the label map {path} cannot be read as NRRD: {error}.") from error
+        raise UnsuitableCtError(
+            f"the label map {path} cannot be read as NRRD: {first_line(error)}."
+        ) from error
     if voxels.ndim not in (3, 4):
         raise UnsuitableCtError(f"the label map {path} has {voxels.ndim} axes; expected 3 or 4.")
     return voxels, _nrrd_grid(path, header, voxels.shape[-3:]), header
