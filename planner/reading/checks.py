@@ -33,6 +33,8 @@ TILT_TOLERANCE_DEG = 0.6
 UNSEEN_FRACTION = 0.75
 # Padding below this is air whatever it means.
 PADDING_IS_AIR_HU = -800.0
+# The top of a 12 bit scale, where dense bone and contrast end (-1024 + 4095).
+BRIGHTEST_TISSUE_HU = 3071.0
 # Times of slices go one way along a scan; of the slices, so many may turn back.
 MOST_TURNS = 0.3
 LOCALIZER_WORDS = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM"})
@@ -339,7 +341,7 @@ def content_notes(planes: list[SliceHeader], step_mm: float) -> list[str]:
             "not imaged"
         )
     tissue = max(padded_hu(plane) for plane in planes)
-    if tissue > PADDING_IS_AIR_HU:
+    if PADDING_IS_AIR_HU < tissue <= BRIGHTEST_TISSUE_HU:
         notes.append(
             f"the value declared as padding is {tissue:.0f} HU, which tissue has too: only where "
             "it reaches the border of an image was it taken for padding"

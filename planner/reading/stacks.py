@@ -34,6 +34,8 @@ from planner.reading.headers import SliceHeader
 # Rounding of cosines from slice to slice; 5e-4 turns a 500 mm field by 0.12 mm at its edges.
 ORIENTATION_TOLERANCE = 5e-4
 PIXEL_SPACING_TOLERANCE_MM = 1e-4
+MARK_TOLERANCES = {"slice thickness": 0.05, "tube voltage": 1.0, "diameter": 1.0}
+"""What writers round, mm and kV; two acquisitions that differ by less differ in a time as well."""
 
 SamePixels = Callable[[SliceHeader, SliceHeader], bool]
 
@@ -250,20 +252,35 @@ def _split_acquisitions(planes: list[SliceHeader]) -> list[tuple[str, list[Slice
     for number, (name, _) in enumerate(planes[0].marks):
         marks.append((name, [plane.marks[number][1] for plane in planes]))
     doubles = _has_doubles(planes)
-    for name, values in marks:
+    for name, texts in marks:
+        values = _same_figures(texts, MARK_TOLERANCES[name]) if name in MARK_TOLERANCES else texts
         parts = [
             [plane for plane, value in zip(planes, values, strict=True) if value == each]
             for each in sorted(set(values))
         ]
+        # A number or a time that some slices lack tells nothing; contrast that some lack does.
+        told = "" not in texts or name == "contrast agent"
         # An axial scan numbers every rotation: parts that small are no volumes of their own.
         resolved = len(parts) > 1 and all(len(p) > 1 and not _has_doubles(p) for p in parts)
-        if resolved and (doubles or _alternate(parts)):
+        if resolved and (doubles or (told and _alternate(parts))):
             named = name == "acquisition"
             return [
                 (f"{name} {part[0].acquisition if named else f'{n} of {len(parts)}'}", part)
                 for n, part in enumerate(parts, start=1)
             ]
     return [("", planes)]
+
+
+def _same_figures(texts: Sequence[str], tolerance: float) -> list[str]:
+    """Give figures that differ by rounding one text: each the least of its run of near ones."""
+    try:
+        figures = sorted({float(text) for text in texts if text})
+    except ValueError:
+        return list(texts)
+    firsts: dict[float, float] = {}
+    for before, figure in pairwise([-np.inf, *figures]):
+        firsts[figure] = firsts[before] if figure - before <= tolerance else figure
+    return [f"{firsts[float(text)]:g}" if text else "" for text in texts]
 
 
 def _alternate(parts: Sequence[Sequence[SliceHeader]]) -> bool:

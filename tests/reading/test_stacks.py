@@ -157,6 +157,24 @@ def test_two_acquisitions_that_alternate_are_not_zipped(tmp_path, keyword):
     assert keyword not in "".join(volume.source.choice)
 
 
+@pytest.mark.parametrize(
+    ("keyword", "values"),
+    [
+        ("SliceThickness", ("2.5", "2.50", "2.501")),
+        ("ReconstructionDiameter", ("350", "350.0001", "349.9")),
+        ("KVP", ("120", "120.0", "119.7")),
+        ("AcquisitionNumber", (1, None, 1)),
+        ("AcquisitionTime", ("101500.25", "", "101500.25")),
+    ],
+)
+def test_what_writers_round_or_leave_out_makes_no_second_acquisition(tmp_path, keyword, values):
+    series = Series()
+    write(tmp_path, series, lambda ds, k: setattr(ds, keyword, values[k % 3]))
+    volume = read_ct(tmp_path)
+    np.testing.assert_array_equal(volume.values, series.hu())
+    assert "holds" not in "".join(volume.warnings)
+
+
 def test_times_that_go_back_and_forth_are_refused(tmp_path):
     def time(ds, k):
         ds.AcquisitionTime = f"10{15 + 10 * (k % 2)}{k:02d}"
