@@ -22,7 +22,8 @@ def _pool(helpers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(helpers, thread_name_prefix="planner")
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)  # a fork does not take the threads along
+if hasattr(os, "register_at_fork"):  # a fork does not take the threads along; Windows has none
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def in_parts(kernel: Callable[..., None], size: int, *arguments: Any, grain: int = 1) -> None:
