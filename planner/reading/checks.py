@@ -125,7 +125,7 @@ def spacing_problems(places: Float, planes: list[SliceHeader]) -> list[str]:
         where = ", ".join(f"{_place(planes[g])} and {_place(planes[g + 1])}" for g in gaps[:3])
         missing = int(sum(round(steps[g] / usual) - 1 for g in gaps))
         return [
-            f"about {max(missing, 1)} slices are missing: there is none between {where} "
+            f"about {max(missing, 1)} slice{'s are' if missing > 1 else ' is'} missing: there is none between {where} "
             f"(ImagePositionPatient, mm), where one every {usual:.4g} mm is expected; export the "
             "series again"
         ]

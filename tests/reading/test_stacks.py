@@ -32,7 +32,7 @@ def warned(path, words: str, **options):
 def test_a_missing_slice_is_refused_with_its_place(tmp_path, lost):
     series = Series()
     text = refusal(write(tmp_path, series, keep=[k for k in range(26) if k != lost]))
-    assert "about 1 slices are missing" in text
+    assert "about 1 slice is missing" in text
     below, above = series.slice_origin(lost - 1), series.slice_origin(lost + 1)
     assert f"({below[0]:.2f}, {below[1]:.2f}, {below[2]:.2f})" in text
     assert f"{above[2]:.2f}) (ImagePositionPatient" in text
