@@ -123,9 +123,10 @@ def spacing_problems(places: Float, planes: list[SliceHeader]) -> list[str]:
     gaps = np.flatnonzero(steps > GAP_FACTOR * usual)
     if len(gaps):
         where = ", ".join(f"{_place(planes[g])} and {_place(planes[g + 1])}" for g in gaps[:3])
-        missing = int(sum(round(steps[g] / usual) - 1 for g in gaps))
+        missing = max(int(sum(round(steps[g] / usual) - 1 for g in gaps)), 1)
         return [
-            f"about {max(missing, 1)} slice{'s are' if missing > 1 else ' is'} missing: there is none between {where} "
+            f"about {missing} {'slices are' if missing > 1 else 'slice is'} missing: there is none "
+            f"between {where} "
             f"(ImagePositionPatient, mm), where one every {usual:.4g} mm is expected; export the "
             "series again"
         ]

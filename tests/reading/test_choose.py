@@ -70,7 +70,7 @@ def test_a_better_series_that_is_broken_is_said(tmp_path):
     volume = read_ct(tmp_path)
     assert volume.source.series_instance_uid == "1.2.9"
     assert any("1.2.8 would have come first" in w and "missing" in w for w in volume.warnings)
-    with pytest.raises(UnsuitableCtError, match="slices are missing"):
+    with pytest.raises(UnsuitableCtError, match="missing: there is none"):
         read_ct(tmp_path, series="1.2.8")
 
 

@@ -237,7 +237,7 @@ def test_a_slice_of_another_kind_leaves_a_gap_that_is_refused(tmp_path, edit, wo
     series = Series()
     folder = write(tmp_path, series, lambda ds, k: edit(ds, k) if k == 11 else None)
     text = refusal(folder)
-    assert "slices are missing" in text
+    assert "missing: there is none" in text
     assert f"differ in {word}" in text
 
 
