@@ -34,7 +34,8 @@ DECIDING = (
 )
 """Packages whose code decides the figures of a plan."""
 DECIDING_TOO = (
-    *("cohort/atlas.py", "cohort/one.py", "cohort/rows.py", "cohort/truth.py", "cohort/virtual.py"),
+    *("cohort/atlas.py", "cohort/one.py", "cohort/rows.py", "cohort/truth.py"),
+    *("cohort/truth_rows.py", "cohort/virtual.py"),
     *("export/flat.py", "export/plan_document.py", "export/plan_json.py"),
 )
 """What makes the rows of it."""

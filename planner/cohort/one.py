@@ -160,7 +160,7 @@ def _planned(task: Task, record: Record) -> Record:
 
 
 def _truth(plan: Plan, truth: Any, draws: int) -> dict[str, Any]:
-    from planner.cohort.virtual import truth_rows
+    from planner.cohort.truth_rows import truth_rows
 
     try:
         return truth_rows(plan, truth, draws)

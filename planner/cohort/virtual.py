@@ -8,8 +8,7 @@ formulas as the template of the segmentation: they flatter it, and say nothing o
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,8 @@ from planner.cohort.content import program
 from planner.cohort.root import check_root, locked
 from planner.cohort.running import Progress, RunReport, compute
 from planner.cohort.task import Task
-from planner.cohort.truth import TrueSurfaces, foramen_errors, path_truth
 from planner.model.configuration import Configuration
-from planner.model.plan import Plan
 from planner.phantom import PhantomParameters
-from planner.phantom.truth import PhantomTruth
 
 # What pelvic CTs come with; the shares are assumed.
 SLICES_MM = (1.0, 1.25, 2.0, 3.0)
@@ -95,25 +91,6 @@ def input_digest(parameters: PhantomParameters, draws: int) -> str:
     return hashlib.sha256(f"{parameters.digest} {draws}".encode()).hexdigest()
 
 
-def truth_rows(plan: Plan, truth: PhantomTruth, draws: int) -> dict[str, list[dict[str, Any]]]:
-    """Rows of the tables that only a virtual cohort has."""
-    surfaces = TrueSurfaces(truth)
-    error = plan.configuration.placement_error
-    paths: Sequence[Any] = plan.trajectories
-    return {
-        "true_foramina": [_rounded(row, "label") for row in foramen_errors(plan.anatomy, truth)],
-        "true_trajectories": [
-            {
-                "id": item.id,
-                "technique": item.trajectory.technique.value,
-                "side": item.trajectory.side,
-                **_rounded(path_truth(item, surfaces, error, draws)),
-            }
-            for item in paths
-        ],
-    }
-
-
 def _one(rng: np.random.Generator, index: int) -> PhantomParameters:
     slice_mm = float(rng.choice(SLICES_MM, p=SLICE_SHARES))
     scan: dict[str, Any] = {
@@ -125,15 +102,3 @@ def _one(rng: np.random.Generator, index: int) -> PhantomParameters:
     }
     # Cases count from 1, so that the first is female.
     return PhantomParameters.sample(rng, "M" if index % 2 else "F", **scan)
-
-
-def _rounded(row: dict[str, Any], without: str = "") -> dict[str, Any]:
-    """Round figures to a micrometre or a millionth; what is infinite is not known."""
-    out: dict[str, Any] = {}
-    for name, value in row.items():
-        if name == without:
-            continue
-        if isinstance(value, float):
-            value = round(value, 6) if math.isfinite(value) else None
-        out[name] = value
-    return out

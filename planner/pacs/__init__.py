@@ -6,7 +6,8 @@ a whole folder or not at all, a transfer that broke off goes on where it stopped
 is asked for again before it counts as stored.
 """
 
-from planner.pacs.archive import Archive, Query, open_archive
+from planner.pacs.archive import Archive, Query
+from planner.pacs.connecting import open_archive
 from planner.pacs.fetch import Fetched, fetch_series
 from planner.pacs.reference import Reference
 from planner.pacs.send import Sent, dicom_files, send_files

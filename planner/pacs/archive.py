@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol, Self
 
 from pydicom.dataset import Dataset
 
 from planner.errors import ConfigurationError
-from planner.pacs.servers import DimseServer, Server, WebServer
+from planner.pacs.servers import Server
 
-EXTRA = "pacs"
 # A whole body in slices of half a millimetre is 4,000 files; more is no series of one CT.
 MOST_INSTANCES = 20_000
 _DATES = re.compile(r"\d{8}|\d{8}-|-\d{8}|\d{8}-\d{8}", re.ASCII)
@@ -152,27 +149,3 @@ class Archive(Protocol):
     def abort(self) -> None:
         """Break off every transfer under way, from another thread."""
         ...
-
-
-def open_archive(server: Server, name: str) -> Archive:
-    """Return the archive behind a server, without speaking to it yet.
-
-    name: what the user calls it, for messages. Raises ConfigurationError where the extra is not
-    installed.
-    """
-    for module in ("pynetdicom", "dicomweb_client", "platformdirs"):
-        if find_spec(module) is None:
-            raise ConfigurationError(
-                f"servers need the extra {EXTRA}; install it with: pip install 'planner[{EXTRA}]'"
-            )
-    # Their logs hold what was searched for, which may be a patient's name.
-    for module in ("pynetdicom", "dicomweb_client", "retrying", "urllib3"):
-        logging.getLogger(module).setLevel(logging.CRITICAL + 1)
-    if isinstance(server, DimseServer):
-        from planner.pacs.dimse import DimseArchive
-
-        return DimseArchive(server, name)
-    assert isinstance(server, WebServer)
-    from planner.pacs.dicomweb import WebArchive
-
-    return WebArchive(server, name)

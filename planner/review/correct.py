@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from nicegui import ui
 
 from planner.errors import PlannerError
 from planner.review.replanning import correction_words
-
-if TYPE_CHECKING:
-    from planner.review.page import Page
+from planner.review.tab import Tab
 
 RADIUS_MM = 5.0
 PLANNING = (
@@ -23,7 +20,7 @@ PLANNING = (
 class CorrectionForm:
     """Move a foramen to the crosshair, mark a ball about it, plan again."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Tab) -> None:
         self._page = page
         names = [item.name for item in page.session.opened.anatomy.foramina]
         words = {name: name.replace("_", " ") for name in names}

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from nicegui import events, ui
 from nicegui.elements.mixins.disableable_element import DisableableElement
 
 from planner.errors import ConfigurationError
 from planner.export.numbers import point_of
 from planner.review.desk import MOVES
-
-if TYPE_CHECKING:
-    from planner.review.page import Page
-
+from planner.review.tab import Tab
 
 KEYS = {"": "nothing"} | {name: f"the {name}" for name in MOVES}
 
@@ -21,7 +16,7 @@ KEYS = {"": "nothing"} | {name: f"the {name}" for name in MOVES}
 class PathForm:
     """Points, angles, verdict and note of the chosen path of a page."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Tab) -> None:
         self._page = page
         self._entry = ui.input("Bone entry x, y, z (LPS mm)").props("dense")
         self._tip = ui.input("Tip x, y, z (LPS mm)").props("dense")

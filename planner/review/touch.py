@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nicegui import events
 
 from planner.review.desk import ARROWS, MOVES, Name
-
-if TYPE_CHECKING:
-    from planner.review.page import Page
+from planner.review.tab import Tab
 
 MOUSE = ["mousedown", "mousemove", "mouseup", "mouseleave"]
 COARSE_STEPS = 5.0
@@ -27,7 +25,7 @@ SEND_S = 0.02  # what was changed before has left for the browser by then
 class Touch:
     """The hand on one page. arrows: what the arrow keys move, of `MOVES`; "" for nothing."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Tab) -> None:
         self._page, self._desk = page, page.desk
         self._newest: Callable[[], object] | None = None
         self._following = False

@@ -215,14 +215,3 @@ def femur_distance(
 def _point(values: npt.NDArray[np.floating]) -> Point:
     x, y, z = (float(v) for v in values)
     return x, y, z
-
-
-def l5_distance(
-    points: npt.NDArray[np.floating],
-    sacrum_params: SacrumParameters,
-    pelvis_params: PelvisParameters | None = None,
-) -> Floats:
-    """Distance to L5; see `planner.shape.lumbar`."""
-    from .lumbar import l5_distance as distance
-
-    return distance(points, sacrum_params, pelvis_params or PelvisParameters())
