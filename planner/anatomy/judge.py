@@ -38,7 +38,8 @@ OPENING_MM2 = (18.0, 300.0)
 """Area of an opening that could be a foramen: smaller ones are noise, larger ones a thin ala."""
 SACRAL_GAP_MM = (0.0, 6.0)
 """Of the gap between S1 and S2; a larger one refuses alone. Right anatomies had 2.7 mm at most,
-those that took L5 for S1 had the L5/S1 disc there, of 7.6 to 8.9 mm."""
+those that took L5 for S1 had the L5/S1 disc there, of 7.6 to 8.9 mm. Dark marrow can look the same:
+on one real CT half of the rays, just enough to count, see 8.1 mm in one of 24 poses."""
 JOINTS_MM = (8.0, 60.0)
 JOINT = "joint_above_s1_{side}"
 USUAL_JOINT_MM = 24.0
