@@ -29,6 +29,12 @@ cli.main()
 """
 
 
+def heeding() -> None:
+    """Undo what nohup and background jobs leave their children: hang-ups and breaks ignored."""
+    for name in ("SIGHUP", "SIGINT", "SIGTERM"):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
 def held(place: Path) -> tuple[subprocess.Popen[str], Path]:
     """A program that holds a folder in a place, and the folder."""
     process = subprocess.Popen(
@@ -36,6 +42,7 @@ def held(place: Path) -> tuple[subprocess.Popen[str], Path]:
         env=os.environ | {"TMPDIR": str(place)},
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=heeding,
     )
     assert process.stdout is not None
     return process, Path(process.stdout.readline().strip())

@@ -35,7 +35,7 @@ from .labels.seg_files import Segment, save, segmentation
 
 NEW_FILES = "PLANNER_FUZZ_EXAMPLES"
 """Environment: how many new files each test makes, by --hypothesis-seed; absent: the same few."""
-NEW_EXAMPLES = 3000
+NEW_EXAMPLES = 1500
 FUZZ = settings(
     derandomize=NEW_FILES not in os.environ,
     database=None,
